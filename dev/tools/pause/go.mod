@@ -1,0 +1,3 @@
+module t2i.dev/tools/pause
+
+go 1.26.0
