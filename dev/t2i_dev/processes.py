@@ -47,24 +47,37 @@ class ProcessIdentity:
         """Whether it still runs."""
         return self.process() is not None
 
+    def send(self, sig: signal.Signals) -> None:
+        """Send a signal; harmless when the process is gone."""
+        process = self.process()
+        if process is not None:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.send_signal(sig)
+
     def stop(self, sig: signal.Signals = signal.SIGTERM, grace_seconds: float = 10.0) -> None:
         """Signal the process and wait; SIGKILL once the grace is over. Harmless when it is gone."""
-        process = self.process()
-        if process is None:
-            self._reap()
-            return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.send_signal(sig)
-            try:
-                process.wait(grace_seconds)
-            except psutil.TimeoutExpired:
-                process.kill()
-                process.wait(grace_seconds)
+        self.send(sig)
+        if wait_gone([self], grace_seconds):
+            self.send(signal.SIGKILL)
+            wait_gone([self], grace_seconds)
 
-    def _reap(self) -> None:
-        """Collect a zombie of our own, so that long test sessions do not gather them."""
+
+def wait_gone(processes: Sequence[ProcessIdentity], timeout_seconds: float) -> list[ProcessIdentity]:
+    """Wait until the processes ended; returns those that did not in time.
+
+    A zombie counts as ended: its resources are free, and who collects it (often a slow init) is not our business.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    remaining = list(processes)
+    while remaining := [each for each in remaining if each.alive]:
+        if time.monotonic() > deadline:
+            return remaining
+        time.sleep(0.01)
+    for each in processes:
+        # Our own children are collected, so that long test sessions do not gather zombies.
         with contextlib.suppress(ChildProcessError, ProcessLookupError):
-            os.waitpid(self.pid, os.WNOHANG)
+            os.waitpid(each.pid, os.WNOHANG)
+    return []
 
 
 def spawn(

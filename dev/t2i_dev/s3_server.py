@@ -6,7 +6,7 @@ doubles do not.
 
 import secrets
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +22,7 @@ from t2i_dev.tools import VERSITYGW, program
 
 REGION = "us-east-1"
 DEFAULT_BUCKET = "t2i"
+LOG_NAME = "server.log"
 START_TIMEOUT_SECONDS = 30.0
 
 
@@ -36,7 +37,8 @@ class S3Server:
     directory: Path
     process: ProcessIdentity
     argv: tuple[str, ...]
-    die_with_parent: bool
+    die_with_parent: bool = False
+    marks: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def start(  # noqa: PLR0913  # independent knobs of one server, all with defaults
@@ -51,11 +53,13 @@ class S3Server:
         die_with_parent: bool = True,
         access_key: str | None = None,
         secret_key: str | None = None,
+        marks: Mapping[str, str] | None = None,
     ) -> Self:
         """Start a server on a free port, with random credentials and one bucket; ready when this returns (0.3 s).
 
         `copy_object_threshold_bytes` makes CopyObject refuse bigger objects, as AWS does above 5 GiB.
-        `command_prefix` runs the server elsewhere, e.g. inside a network namespace. Raises `ComponentFailedError`
+        `command_prefix` runs the server elsewhere, e.g. inside a network namespace; `marks` are added to its environment
+        so that its owner recognises it. Raises `ComponentFailedError`
         with the server's own words when it does not come up.
         """
         (directory / "data").mkdir(parents=True, exist_ok=True)
@@ -67,17 +71,11 @@ class S3Server:
         argv += ["posix", str(directory / "data")]
         access_key = access_key or f"AK{secrets.token_hex(9).upper()}"
         secret_key = secret_key or secrets.token_urlsafe(30)
-        process = _serve(argv, directory, access_key, secret_key, die_with_parent=die_with_parent)
-        server = cls(
-            f"http://{address}:{port}",
-            access_key,
-            secret_key,
-            bucket,
-            directory,
-            process,
-            tuple(argv),
-            die_with_parent,
-        )
+        marks = dict(marks or {})
+        environment = {**marks, **server_credentials(access_key, secret_key)}
+        process = spawn(argv, log=directory / LOG_NAME, environment=environment, die_with_parent=die_with_parent)
+        endpoint = f"http://{address}:{port}"
+        server = cls(endpoint, access_key, secret_key, bucket, directory, process, tuple(argv), die_with_parent, marks)
         server.wait_ready()
         server.create_bucket(bucket)
         return server
@@ -117,9 +115,9 @@ class S3Server:
     def restarted(self) -> Self:
         """The same server, on the same port with the same credentials and objects, started again."""
         self.process.stop()
-        process = _serve(
-            self.argv, self.directory, self.access_key, self.secret_key, die_with_parent=self.die_with_parent
-        )
+        environment = {**self.marks, **server_credentials(self.access_key, self.secret_key)}
+        log = self.directory / LOG_NAME
+        process = spawn(self.argv, log=log, environment=environment, die_with_parent=self.die_with_parent)
         server = replace(self, process=process)
         server.wait_ready()
         return server
@@ -132,7 +130,7 @@ class S3Server:
             f"S3 server at {self.endpoint}",
             timeout_seconds=START_TIMEOUT_SECONDS,
             process=self.process,
-            log=self.directory / "server.log",
+            log=self.directory / LOG_NAME,
         )
         if not self.process.alive:
             raise ComponentFailedError(f"S3 server at {self.endpoint}: another process answers on its port")
@@ -148,13 +146,6 @@ class S3Server:
         self.stop()
 
 
-def _serve(
-    argv: Sequence[str], directory: Path, access_key: str, secret_key: str, *, die_with_parent: bool
-) -> ProcessIdentity:
-    # Credentials go through the environment: arguments are readable by every user of the machine.
-    return spawn(
-        argv,
-        log=directory / "server.log",
-        environment={"ROOT_ACCESS_KEY_ID": access_key, "ROOT_SECRET_ACCESS_KEY": secret_key},
-        die_with_parent=die_with_parent,
-    )
+def server_credentials(access_key: str, secret_key: str) -> dict[str, str]:
+    """The server's own credentials: through its environment, since arguments are readable by every user."""
+    return {"ROOT_ACCESS_KEY_ID": access_key, "ROOT_SECRET_ACCESS_KEY": secret_key}

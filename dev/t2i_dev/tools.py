@@ -40,7 +40,7 @@ class Tool:
     def version(self) -> str:
         """The pinned version, read from go.mod."""
         if not self.module:
-            return "v1"
+            return "v1.0.0"
         text = (self.source / "go.mod").read_text()
         match = re.search(rf"^\s*(?:require )?{re.escape(self.module)} (v\S+)", text, re.MULTILINE)
         if match is None:

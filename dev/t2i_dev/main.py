@@ -1,0 +1,41 @@
+"""The console script `t2i-dev`: one command group a concern, errors without a traceback."""
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from t2i_dev import cluster_commands
+from t2i_dev.errors import DevelopmentError
+from t2i_dev.progress import Progress
+from t2i_dev.tools import ALL_TOOLS, ensure_tools
+
+commands = typer.Typer(
+    name="t2i-dev",
+    no_args_is_help=True,
+    help="Development tools of t2i-operator: real Kubernetes, S3 and Prometheus on one machine.",
+    pretty_exceptions_enable=False,
+)
+commands.add_typer(cluster_commands.app, name="cluster")
+
+
+@commands.command()
+def tools(
+    *,
+    keep_compiler_cache: Annotated[
+        bool, typer.Option(help="Keep Go's build cache (3 GB), for work on the pins.")
+    ] = False,
+) -> None:
+    """Build kubectl, helm, the control plane and the S3 server at their pinned versions; print where they lie."""
+    ensure_tools(ALL_TOOLS, Progress(), keep_compiler_cache=keep_compiler_cache)
+    for tool in ALL_TOOLS:
+        typer.echo(tool.directory)
+
+
+def app() -> None:
+    """Run the command line; an error that a user can act on is one message and exit status 1."""
+    try:
+        commands()
+    except DevelopmentError as error:
+        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {error}", markup=True, soft_wrap=True)
+        raise SystemExit(1) from error
