@@ -1,0 +1,56 @@
+"""A model split over several safetensors files: `*.safetensors.index.json` and the header of every shard it names."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from t2i_checkpoint.architecture import Architecture
+from t2i_checkpoint.headers.bounded_json import SHOWN, parse_object
+from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
+from t2i_checkpoint.headers.safetensors import MAX_HEADER_BYTES, read_header
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from t2i_checkpoint.store import ObjectInfo, Store
+
+INDEX_SUFFIX = ".safetensors.index.json"
+MAX_SHARDS = 64
+
+
+def parse_index(raw: bytes) -> dict[str, str]:
+    """Return parameter name -> shard file name (a plain name beside the index)."""
+    weight_map = parse_object(raw).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise HeaderError(HeaderFault.INDEX_INVALID, "weight_map is missing or empty")
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or "/" in shard or not shard.endswith(".safetensors"):
+            raise HeaderError(HeaderFault.INDEX_INVALID, f"{name[:SHOWN]!r} is in {str(shard)[:SHOWN]!r}")
+    if len(set(weight_map.values())) > MAX_SHARDS:
+        raise HeaderError(HeaderFault.INDEX_INVALID, f"names more than {MAX_SHARDS} files")
+    return weight_map
+
+
+def read_sharded(
+    store: Store, index: ObjectInfo, objects: Mapping[str, ObjectInfo], *, expected_bytes: int
+) -> Architecture:
+    """Read index and shard headers; `objects` is the listing by key. Raises HeaderError or StoreError."""
+    if index.size > MAX_HEADER_BYTES:
+        raise HeaderError(HeaderFault.HEADER_TOO_LARGE, f"the index has {index.size} bytes")
+    weight_map = parse_index(store.read(index.key, 0, index.size, etag=index.etag))
+    folder = index.key.rpartition("/")[0]
+    parameters = {}
+    for shard in sorted(set(weight_map.values())):
+        info = objects.get(f"{folder}/{shard}" if folder else shard)
+        if info is None:
+            raise HeaderError(HeaderFault.SHARD_MISSING, f"{shard} is named by the index and not there")
+        header = read_header(store, info, expected_bytes=expected_bytes)
+        for name, parameter in header.architecture.parameters.items():
+            if weight_map.get(name) != shard:
+                raise HeaderError(
+                    HeaderFault.INDEX_INVALID, f"{name[:SHOWN]!r} is in {shard}, the index says otherwise"
+                )
+            parameters[name] = parameter
+    if absent := set(weight_map) - set(parameters):
+        raise HeaderError(HeaderFault.INDEX_INVALID, f"{min(absent)[:SHOWN]!r} is in no shard")
+    return Architecture((name, parameters[name]) for name in weight_map)
