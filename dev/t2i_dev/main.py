@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from t2i_dev import cluster_commands
+from t2i_dev import cluster_commands, image_commands
 from t2i_dev.errors import DevelopmentError
 from t2i_dev.progress import Progress
+from t2i_dev.setup import prepare
 from t2i_dev.tools import ALL_TOOLS, ensure_tools
 
 commands = typer.Typer(
@@ -17,6 +18,18 @@ commands = typer.Typer(
     pretty_exceptions_enable=False,
 )
 commands.add_typer(cluster_commands.app, name="cluster")
+commands.add_typer(image_commands.app, name="images")
+
+
+@commands.command()
+def setup(
+    *, images: Annotated[bool, typer.Option(help="Build the project's images too (minutes, gigabytes).")] = False
+) -> None:
+    """Prepare this machine: Debian packages, tools from source, images. What is there already takes no time."""
+    progress = Progress()
+    prepare(progress, images=images)
+    progress.summary()
+    progress.say("this machine is ready: t2i-dev cluster up")
 
 
 @commands.command()
