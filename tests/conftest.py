@@ -1,18 +1,39 @@
-"""Fixtures that every part's tests share: the real S3 server, API server and cluster, each started when first asked for.
+"""Fixtures that every part's tests share: a real S3 server, API server and cluster, each started when first asked for.
 
-Under pytest-xdist every worker gets its own; names carry the worker, so that they run side by side.
+Under pytest-xdist every worker has its own; a test run that is killed leaves clusters that the next one removes.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from t2i_dev.cluster import LocalCluster
 from t2i_dev.s3_server import S3Server
+
+
+def _cluster_name(kind: str) -> str:
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    return f"test-{kind}-{worker}-{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
 def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    """versitygw on a free loopback port with a bucket `t2i`; tests keep apart by using a prefix of their own."""
+    """A versitygw on a free loopback port with a bucket `t2i`; tests keep apart by a key prefix of their own."""
     with S3Server.start(Path(tmp_path_factory.mktemp("s3"))) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[LocalCluster]:
+    """API server, controllers, scheduler and S3 server without a node; tests keep apart by namespaces of their own."""
+    with LocalCluster.start(_cluster_name("api"), node=False, with_owner=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def local_cluster() -> Iterator[LocalCluster]:
+    """The full cluster, which runs pods; tests keep apart by namespaces of their own."""
+    with LocalCluster.start(_cluster_name("node"), with_owner=True) as cluster:
+        yield cluster

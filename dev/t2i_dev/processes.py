@@ -115,7 +115,7 @@ def spawn(
     return ProcessIdentity.of(pid)
 
 
-def wait_until(
+def wait_until(  # noqa: PLR0913  # what to wait for, and what to say when it does not come
     ready: Callable[[], bool],
     what: str,
     *,

@@ -58,7 +58,7 @@ class S3Server:
         """Start a server on a free port, with random credentials and one bucket; ready when this returns (0.3 s).
 
         `copy_object_threshold_bytes` makes CopyObject refuse bigger objects, as AWS does above 5 GiB.
-        `command_prefix` runs the server elsewhere, e.g. inside a network namespace; `marks` are added to its environment
+        `command_prefix` runs the server elsewhere, e.g. in a network namespace; `marks` are added to its environment
         so that its owner recognises it. Raises `ComponentFailedError`
         with the server's own words when it does not come up.
         """

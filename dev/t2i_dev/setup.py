@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from t2i_dev.cluster.container_runtime import CNI_PLUGINS
 from t2i_dev.cluster.requirements import CONTROL_PLANE_PROGRAMS, NODE_PROGRAMS, missing_for_node, missing_programs
@@ -17,7 +18,7 @@ from t2i_dev.tools import ALL_TOOLS, ensure_tools
 IMAGE_PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap"}
 OTHER_PROGRAMS = {"prometheus": "prometheus", "git": "git"}
 FONT_PACKAGE = "fonts-noto-color-emoji"
-FONT = "/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf"
+FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 
 
 def missing_packages() -> list[str]:
@@ -26,7 +27,7 @@ def missing_packages() -> list[str]:
     missing = missing_programs(programs)
     if not (CNI_PLUGINS / "bridge").exists():
         missing.append("containernetworking-plugins")
-    if not os.path.exists(FONT):
+    if not FONT.exists():
         missing.append(FONT_PACKAGE)
     return sorted(set(missing))
 

@@ -1,4 +1,4 @@
-"""containerd of its own for each cluster: own socket, own state, images kept per slot between clusters."""
+"""A containerd of its own for each cluster: own socket, own state, images kept per slot between clusters."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ CNI_PLUGINS = Path("/usr/lib/cni")
 
 
 def write_configuration(files: Files, network: NodeNetwork) -> None:
-    """containerd's TOML and the bridge network of the pods."""
+    """Write containerd's TOML and the bridge network of the pods."""
     version = subprocess.run(["containerd", "--version"], capture_output=True, text=True, check=True).stdout
     second = " 2." in version or " v2." in version
     (files.configuration / "containerd.toml").write_text((_toml_v3 if second else _toml_v2)(files, network))
@@ -49,7 +49,7 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
 # Root in a container often lacks CAP_SYS_RESOURCE: without restrict_oom_score_adj every sandbox then fails with
 # "can't get final child's PID from pipe".
 def _toml_v2(files: Files, network: NodeNetwork) -> str:
-    """containerd 1.x."""
+    """For containerd 1.x."""
     cri = "io.containerd.grpc.v1.cri"
     return f"""version = 2
 {_common(files, network)}
@@ -71,7 +71,7 @@ def _toml_v2(files: Files, network: NodeNetwork) -> str:
 
 
 def _toml_v3(files: Files, network: NodeNetwork) -> str:
-    """containerd 2.x."""
+    """For containerd 2.x."""
     runtime, images = "io.containerd.cri.v1.runtime", "io.containerd.cri.v1.images"
     return f"""version = 3
 {_common(files, network)}

@@ -1,5 +1,7 @@
-"""Command lines of etcd, kube-apiserver, kube-controller-manager and kube-scheduler: Kubernetes' defaults wherever
-a test must see what a production cluster would do."""
+"""Command lines of etcd, kube-apiserver, kube-controller-manager and kube-scheduler.
+
+Kubernetes' defaults wherever a test must see what a production cluster would do.
+"""
 
 import json
 from pathlib import Path

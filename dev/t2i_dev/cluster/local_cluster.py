@@ -25,8 +25,8 @@ from t2i_dev.tools import HELM, KUBERNETES, ensure_tools
 
 DEFAULT_NAME = "dev"
 RESTART_TIMEOUT_SECONDS = 60.0
-# Unix sockets below the directory must fit into 107 bytes (unix(7)); the longest that the kubelet makes takes 45.
-LONGEST_DIRECTORY = 60
+# Unix sockets below the directory must fit into 107 bytes (unix(7)); the longest that the kubelet makes takes 36.
+LONGEST_DIRECTORY = 70
 
 
 @dataclass(frozen=True, slots=True)

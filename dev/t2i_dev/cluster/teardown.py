@@ -5,7 +5,6 @@ Works from the directory and slot alone, so it also cleans up after a start that
 
 import contextlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -100,7 +99,7 @@ def _delete_log_links(files: Files) -> None:
     if not CONTAINER_LOG_LINKS.is_dir():
         return
     for link in CONTAINER_LOG_LINKS.iterdir():
-        if link.is_symlink() and Path(os.readlink(link)).is_relative_to(files.directory):
+        if link.is_symlink() and link.readlink().is_relative_to(files.directory):
             link.unlink(missing_ok=True)
     with contextlib.suppress(OSError):
         CONTAINER_LOG_LINKS.rmdir()  # only if empty: then the kubelet made it

@@ -1,7 +1,7 @@
 """Import built images into a cluster's containerd: only what its slot has not seen yet.
 
-The slot's content store outlives the cluster. A stamp beside it says what was imported, so a warm start imports nothing,
-and after a change of code only the thin last layer travels.
+The slot's content store outlives the cluster: a warm start imports nothing, and after a change of code only the thin
+last layer travels.
 """
 
 import contextlib
