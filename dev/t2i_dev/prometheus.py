@@ -17,7 +17,7 @@ from t2i_dev.errors import ComponentFailedError, MissingRequirementError
 from t2i_dev.ports import free_ports
 from t2i_dev.processes import ProcessIdentity, spawn, wait_until
 
-SCRAPE_INTERVAL_SECONDS = 2
+SCRAPE_INTERVAL_SECONDS = 1
 START_TIMEOUT_SECONDS = 30.0
 REQUEST_TIMEOUT_SECONDS = 10.0
 
@@ -53,7 +53,9 @@ class Prometheus:
         rule_files: Sequence[Path] = (),
         die_with_parent: bool = True,
     ) -> Self:
-        """Start on a free loopback port; every job is scraped each 2 s unless it says otherwise.
+        """Start on a free loopback port; every job is scraped each second unless it says otherwise.
+
+        The first scrape comes about 5 s after the start: Prometheus gathers its targets in that rhythm.
 
         `scrape_configs` is that section of prometheus.yml. Raises `MissingRequirementError` without the program, and
         `ComponentFailedError` with its own words when it refuses the configuration.
