@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from t2i_dev import tools
 from t2i_dev.errors import MissingRequirementError, ToolBuildError
+from t2i_dev.paths import go_modules_directory
 from t2i_dev.progress import Progress
 from t2i_dev.tools import ALL_TOOLS, KUBERNETES, PAUSE, Tool, ensure_tools
 
@@ -16,8 +16,8 @@ QUIET = Progress(quiet=True)
 def own_modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the Go modules that a test may change."""
     modules = tmp_path / "modules"
-    shutil.copytree(tools.go_modules_directory(), modules)
-    monkeypatch.setattr(tools, "go_modules_directory", lambda: modules)
+    shutil.copytree(go_modules_directory(), modules)
+    monkeypatch.setattr("t2i_dev.tools.go_modules_directory", lambda: modules)
     return modules
 
 
@@ -77,5 +77,5 @@ def test_a_module_that_does_not_compile_leaves_nothing_that_looks_built(private_
 @pytest.mark.usefixtures("private_cache")
 def test_a_machine_without_go_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(MissingRequirementError, match="needs Go 1.26 or newer on PATH"):
+    with pytest.raises(MissingRequirementError, match=r"needs Go 1\.26 or newer on PATH"):
         ensure_tools([PAUSE], QUIET)

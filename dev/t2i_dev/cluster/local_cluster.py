@@ -1,6 +1,7 @@
 """The handle of a local cluster: start it, find it again, break and mend its parts, stop it."""
 
 import os
+import shutil
 import signal
 import subprocess
 from dataclasses import dataclass
@@ -191,6 +192,11 @@ def stop_cluster(name: str, *, keep_logs: Path | None = None) -> bool:
         return True
 
 
+def failed_logs(name: str) -> Path:
+    """Where the logs of a start that failed are kept, until the next failure."""
+    return clusters_directory() / f"{name}-failed-logs"
+
+
 def remove_orphans() -> None:
     """Remove clusters whose owner (a test run) is gone."""
     for each in register.registrations():
@@ -227,7 +233,8 @@ def _launch(registration: register.Registration, progress: Progress) -> state.Cl
     try:
         return Launch.of(registration, progress).run()
     except BaseException as error:
-        logs = clusters_directory() / f"{registration.name}-failed-logs"
+        logs = failed_logs(registration.name)
+        shutil.rmtree(logs, ignore_errors=True)
         remove_cluster(registration, keep_logs=logs)
         if isinstance(error, ComponentFailedError):
             raise ComponentFailedError(f"{error}\nall logs of the failed start: {logs}") from error

@@ -39,8 +39,13 @@ def register_locked() -> Iterator[None]:
 @contextmanager
 def name_locked(name: str) -> Iterator[None]:
     """Let one process at a time start or stop the cluster of this name."""
-    with exclusive(clusters_directory() / f".{name}.lock"):
-        yield
+    lock = clusters_directory() / f".{name}.lock"
+    with exclusive(lock):
+        try:
+            yield
+        finally:
+            if find(name) is None:
+                lock.unlink(missing_ok=True)
 
 
 def registrations() -> list[Registration]:
@@ -67,7 +72,6 @@ def add(registration: Registration) -> None:
 def remove(name: str) -> None:
     """Forget a cluster of which nothing is left."""
     _path(name).unlink(missing_ok=True)
-    (clusters_directory() / f".{name}.lock").unlink(missing_ok=True)
 
 
 def _path(name: str) -> Path:
