@@ -100,6 +100,19 @@ class Architecture:
     def __iter__(self) -> Iterator[str]:
         return iter(self._parameters)
 
+    def __repr__(self) -> str:
+        return f"Architecture({len(self)} tensors, {self.count} parameters)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Architecture) and list(self._parameters.items()) == list(other.parameters.items())
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._parameters.items()))
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # The read-only view cannot be pickled or deep-copied; its content can.
+        return Architecture, (list(self._parameters.items()),)
+
     def __contains__(self, name: object) -> bool:
         return name in self._parameters
 

@@ -11,6 +11,7 @@ import base64
 import contextlib
 import zlib
 from dataclasses import dataclass
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -39,6 +40,7 @@ from t2i_checkpoint.store import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from datetime import datetime
     from pathlib import Path
 
     from types_boto3_s3 import S3Client
@@ -106,7 +108,7 @@ class S3Store:
             for item in page.get("Contents", []):
                 key = item["Key"].removeprefix(self._root)
                 if not key.endswith("/"):  # a console's "folder" is an empty object that is nobody's checkpoint
-                    yield ObjectInfo(key, item["Size"], item["ETag"].strip('"'), item["LastModified"])
+                    yield _info(key, item["Size"], item["ETag"], item["LastModified"])
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -116,7 +118,7 @@ class S3Store:
         answer = self._head(key, {})
         if answer is None:
             return None
-        return ObjectInfo(key, answer["ContentLength"], answer["ETag"].strip('"'), answer["LastModified"])
+        return _info(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
 
     def checksum(self, key: str) -> Checksum | None:
         """Return the stored full-object checksum; a composite one (a hash of part hashes) says nothing about a copy."""
@@ -323,6 +325,11 @@ def _client(endpoint: str | None, credentials: Credentials | None, region: str |
 
 def _status(error: ClientError) -> int:
     return int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+
+
+def _info(key: str, size: int, etag: str, modified_at: datetime) -> ObjectInfo:
+    # Some stores list fractions of a second that HEAD's header cannot carry.
+    return ObjectInfo(key, size, etag.strip('"'), modified_at.astimezone(UTC).replace(microsecond=0))
 
 
 def _full_object_checksum(head: dict[str, Any]) -> Checksum | None:

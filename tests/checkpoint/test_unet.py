@@ -47,7 +47,7 @@ NESTED = {
 
 def from_diffusers(config: dict[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
     with torch.device("meta"):
-        model = UNet2DConditionModel(**config)
+        model: torch.nn.Module = UNet2DConditionModel(**config)  # type: ignore[no-untyped-call, assignment]  # untyped
     return [(name, tuple(tensor.shape)) for name, tensor in model.state_dict().items()]
 
 

@@ -107,7 +107,7 @@ def _metadata(found: Any) -> dict[str, str]:
 
 def _tensor(name: str, entry: Any) -> _Tensor:
     shown = repr(name[:SHOWN])
-    if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
+    if not isinstance(entry, dict) or not entry.keys() >= {"dtype", "shape", "data_offsets"}:
         raise HeaderError(HeaderFault.ENTRY_INVALID, f"{shown} is not dtype, shape and data_offsets")
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
     bits = _BITS.get(dtype) if isinstance(dtype, str) else None
