@@ -1,0 +1,74 @@
+"""What an attempt is made of: the names, labels, paths and document that operator and trainer agree on.
+
+An attempt is one try at running a job's pods. Its number is persisted in the job's status before its children exist.
+"""
+
+from typing import Final
+
+from pydantic import Field
+
+from t2i_api.base import WireModel
+
+GROUP: Final = "training.t2i.dev"
+VERSION: Final = "v1alpha1"
+KIND: Final = "DiffusionTrainingJob"
+PLURAL: Final = "diffusiontrainingjobs"
+
+LABEL_JOB: Final = f"{GROUP}/job-name"
+LABEL_ATTEMPT: Final = f"{GROUP}/attempt"
+ANNOTATION_CHECKPOINT: Final = f"{GROUP}/resumed-from"
+
+CONFIGURATION_DIRECTORY: Final = "/etc/t2i"
+JOB_FILE: Final = "job.yaml"
+ATTEMPT_FILE: Final = "attempt.json"
+SCRATCH_DIRECTORY: Final = "/scratch"
+TERMINATION_LOG: Final = "/dev/termination-log"
+
+RENDEZVOUS_PORT: Final = 29500
+METRICS_PORT: Final = 9400
+CONTAINER_NAME: Final = "trainer"
+GPU_RESOURCE: Final = "nvidia.com/gpu"
+
+DEVICE_VARIABLE: Final = "T2I_DEVICE"
+INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
+
+
+def child_name(job_name: str, attempt: int) -> str:
+    """Return the name of the Job, Service and ConfigMap of an attempt: `emoji-2`."""
+    return f"{job_name}-{attempt}"
+
+
+def labels(job_name: str, attempt: int) -> dict[str, str]:
+    """Return the labels that every child of an attempt carries."""
+    return {
+        LABEL_JOB: job_name,
+        LABEL_ATTEMPT: str(attempt),
+        "app.kubernetes.io/name": "t2i-trainer",
+        "app.kubernetes.io/instance": job_name,
+        "app.kubernetes.io/managed-by": "t2i-operator",
+    }
+
+
+class AttemptDocument(WireModel):
+    """`attempt.json`: what the operator decided for one attempt; the trainer follows it to the letter."""
+
+    job_name: str = Field(min_length=1, max_length=253)
+    job_namespace: str = Field(min_length=1, max_length=63)
+    job_uid: str = Field(min_length=1, max_length=64)
+    attempt: int = Field(ge=1)
+    workers: int = Field(ge=1, description="Pods.")
+    processes_per_worker: int = Field(ge=1, description="Processes in each pod, one a GPU.")
+    resume_from: str | None = Field(default=None, max_length=512, description="Checkpoint folder name; null: step 0.")
+    rendezvous_address: str = Field(min_length=1, max_length=253, description="Host name of pod 0.")
+    rendezvous_port: int = Field(default=RENDEZVOUS_PORT, ge=1, le=65535)
+    metrics_port: int = Field(default=METRICS_PORT, ge=1, le=65535)
+
+    @property
+    def world_size(self) -> int:
+        """Processes of the whole attempt."""
+        return self.workers * self.processes_per_worker
+
+    @property
+    def writer(self) -> str:
+        """Suffix of the checkpoint folders that this attempt writes: two writers never share a folder."""
+        return f"{self.job_uid.replace('-', '')[:8]}-a{self.attempt}"
