@@ -41,7 +41,7 @@ def build_image(source: ImageSource, progress: Progress) -> str:
     """
     stamp = images_directory() / f"{source.tag.replace('/', '_').replace(':', '_')}.json"
     with exclusive(images_directory() / ".build.lock"):
-        inputs = _digest(source)
+        inputs = input_digest(source)
         if stamp.exists() and json.loads(stamp.read_text()) == inputs and is_pushed(source.tag):
             return source.tag
         log = images_directory() / "logs" / f"{stamp.stem}.log"
@@ -90,7 +90,7 @@ def _uv_cache() -> Path:
     return cache
 
 
-def _digest(source: ImageSource) -> str:
+def input_digest(source: ImageSource) -> str:
     """Of the Dockerfile, its arguments and every file of the context that git does not ignore."""
     digest = hashlib.sha256(source.dockerfile.read_bytes())
     digest.update(repr(sorted(source.build_args.items())).encode())
