@@ -1,0 +1,33 @@
+"""Bounded string types and the two schema notes (CEL rules, list kinds) that the custom resource's models share."""
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field
+
+SECRET_NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+LocationUri = Annotated[
+    str,
+    Field(
+        min_length=6,
+        max_length=1024,
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/\s]+)*/?|file:///\S*)$",
+    ),
+]
+ImageReference = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
+ShortText = Annotated[str, Field(max_length=1024)]
+LongText = Annotated[str, Field(max_length=4096)]
+Quantity = Annotated[
+    str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
+]
+LabelText = Annotated[str, Field(max_length=253)]
+
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Return the schema note that makes the API server check each CEL expression and answer with its message."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def keyed_by(*keys: str) -> dict[str, Any]:
+    """Return the schema note of a list that is a map: its items are told apart by these fields."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}

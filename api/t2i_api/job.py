@@ -1,0 +1,117 @@
+"""`DiffusionTrainingJob`: the custom resource, whole; the single source of the CRD, the docs and every reader.
+
+The spec groups live in `spec_model.py` (what is trained) and `spec_run.py` (where it runs), the status in `status.py`.
+"""
+
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from t2i_api.attempt import GROUP, KIND, VERSION
+from t2i_api.base import StatusModel, WireModel
+from t2i_api.fields import rules
+from t2i_api.spec_model import IMMUTABLE_BECAUSE, Data, Diffusion, Model, Sampling, Training
+from t2i_api.spec_run import Checkpoint, FailurePolicy, Workers
+from t2i_api.status import JobStatus
+
+API_VERSION: Final = f"{GROUP}/{VERSION}"
+MAXIMUM_NAME_LENGTH: Final = 40
+DEFAULT_CONTROLLER: Final = f"{GROUP}/t2i-operator"
+
+
+class JobSpec(WireModel):
+    """What the user asks for."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            (
+                "self.training.globalBatchSize % (self.workers.count * (self.workers.gpusPerWorker > 0 ? self.workers.gpusPerWorker : 1)) == 0",
+                "training.globalBatchSize must be a multiple of workers.count x workers.gpusPerWorker, so that every process gets equally many images",
+            ),
+            (
+                "self.checkpoint.everySteps <= self.training.steps",
+                "checkpoint.everySteps must not exceed training.steps: the run would end without a checkpoint on the way",
+            ),
+            (
+                "!has(self.sampling.everySteps) || size(self.sampling.prompts) > 0",
+                "sampling.everySteps needs sampling.prompts: write at least one prompt to draw",
+            ),
+            (
+                "self.data.resolution % self.model.pixelUnshuffleFactor == 0",
+                "data.resolution must be a multiple of model.pixelUnshuffleFactor",
+            ),
+            (
+                "!has(self.model.unet.config) || !has(self.model.unet.config.sample_size) || self.model.unet.config.sample_size * self.model.pixelUnshuffleFactor == self.data.resolution",
+                "model.unet.config.sample_size x model.pixelUnshuffleFactor must equal data.resolution in pixel space",
+            ),
+            ("self.model == oldSelf.model", f"model {IMMUTABLE_BECAUSE}"),
+            ("self.diffusion == oldSelf.diffusion", f"diffusion {IMMUTABLE_BECAUSE}"),
+            (
+                "self.data.uri == oldSelf.data.uri && self.data.resolution == oldSelf.data.resolution",
+                f"data.uri and data.resolution {IMMUTABLE_BECAUSE}",
+            ),
+            (
+                "has(self.managedBy) == has(oldSelf.managedBy) && (!has(self.managedBy) || self.managedBy == oldSelf.managedBy)",
+                "managedBy cannot change: two controllers would run the same job. Delete the job and create it anew",
+            ),
+        )
+    }
+
+    model: Model = Field(description="What is trained.")
+    data: Data = Field(description="Captioned pictures.")
+    diffusion: Diffusion = Field(default=Diffusion(), description="Forward process and prediction.")
+    training: Training = Field(description="How long and how fast.")
+    sampling: Sampling = Field(default=Sampling(), description="Pictures drawn on the way.")
+    checkpoint: Checkpoint = Field(description="Where checkpoints lie.")
+    workers: Workers = Field(default=Workers(), description="Pods and GPUs.")
+    failure_policy: FailurePolicy = Field(default=FailurePolicy(), description="When to try again.")
+    suspend: bool = Field(
+        default=False,
+        description="True stops the pods after a checkpoint and keeps the job; false goes on. Default false.",
+    )
+    managed_by: str | None = Field(
+        default=None, min_length=1, max_length=253, description=f"Controller of this job. Default {DEFAULT_CONTROLLER}."
+    )
+    ttl_seconds_after_finished: int | None = Field(
+        default=None,
+        ge=0,
+        le=31_536_000,
+        description="Seconds after which a finished job is deleted; its bucket stays. Default never.",
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        if self.training.global_batch_size % self.workers.world_size:
+            raise ValueError(
+                f"training.globalBatchSize {self.training.global_batch_size} must be a multiple of the world size {self.workers.world_size}"
+            )
+        if self.data.resolution % self.model.pixel_unshuffle_factor:
+            raise ValueError("data.resolution must be a multiple of model.pixelUnshuffleFactor")
+        return self
+
+
+class ObjectMetadata(StatusModel):
+    """What we read of `metadata`."""
+
+    name: str = Field(min_length=1, max_length=MAXIMUM_NAME_LENGTH)
+    namespace: str = Field(default="default", max_length=63)
+    uid: str = Field(default="local", max_length=64)
+    generation: int = 1
+    resource_version: str | None = None
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+
+
+class DiffusionTrainingJob(StatusModel):
+    """One job as the API server holds it, or as a file describes it."""
+
+    api_version: Literal["training.t2i.dev/v1alpha1"] = API_VERSION
+    kind: Literal["DiffusionTrainingJob"] = KIND
+    metadata: ObjectMetadata
+    spec: JobSpec
+    status: JobStatus | None = None
+
+    @classmethod
+    def from_object(cls, document: dict[str, Any]) -> Self:
+        """Read an object of the API server or a YAML document; raises pydantic.ValidationError."""
+        return cls.model_validate(document)

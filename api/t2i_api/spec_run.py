@@ -1,0 +1,211 @@
+"""The spec groups that say where and how it runs: checkpoint, workers, failurePolicy."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from t2i_api.base import WireModel
+from t2i_api.fields import SECRET_NAME_PATTERN, ImageReference, LabelText, LocationUri, Quantity, keyed_by, rules
+from t2i_api.spec_model import IMMUTABLE_BECAUSE
+
+
+class OnIncompatible(StrEnum):
+    """What happens to checkpoints that cannot fit the model."""
+
+    ARCHIVE = "Archive"
+    FAIL = "Fail"
+
+
+class SecretReference(WireModel):
+    """A Secret of the job's own namespace."""
+
+    name: str = Field(
+        min_length=1,
+        max_length=253,
+        pattern=SECRET_NAME_PATTERN,
+        description="Name of the Secret. Example: bucket-credentials.",
+    )
+
+
+class Checkpoint(WireModel):
+    """Where checkpoints lie, and what becomes of those that do not fit."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            ("self.uri == oldSelf.uri", f"checkpoint.uri {IMMUTABLE_BECAUSE}"),
+            (
+                "self.uri.startsWith('s3://')",
+                "checkpoint.uri must be s3://bucket/prefix in a cluster: the operator cannot read a pod's files; file:// is for t2i-trainer on one machine",
+            ),
+        )
+    }
+
+    uri: LocationUri = Field(
+        description="Prefix that this job owns: checkpoints, archive, samples and metrics lie below it. Example: s3://training/emoji."
+    )
+    endpoint: str | None = Field(
+        default=None,
+        max_length=1024,
+        pattern=r"^https?://[^\s/]+/?$",
+        description="URL of an S3 server other than AWS. Default: AWS. Example: https://minio.storage.svc:9000.",
+    )
+    region: str | None = Field(
+        default=None, min_length=1, max_length=64, pattern=r"^[a-z0-9-]+$", description="Region. Default us-east-1."
+    )
+    credentials_secret_ref: SecretReference | None = Field(
+        default=None,
+        description="Secret with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN optional). Default: the pods' own identity.",
+    )
+    every_steps: int = Field(
+        default=1000, ge=1, le=100_000_000, description="Steps between checkpoints. Default 1000. Example: 5000."
+    )
+    retain: int = Field(default=3, ge=1, le=1000, description="Newest own checkpoints that are kept. Default 3.")
+    on_incompatible: OnIncompatible = Field(
+        default=OnIncompatible.ARCHIVE,
+        description="Checkpoints that cannot fit: Archive moves them below archive/ and starts at step 0; Fail stops the job. Default Archive.",
+    )
+
+
+class EnvironmentVariable(WireModel):
+    """A plain environment variable; secrets belong into a Secret."""
+
+    model_config = {
+        "json_schema_extra": rules(
+            (
+                "!self.name.startsWith('AWS_') && !(self.name in ['MASTER_ADDR', 'MASTER_PORT', 'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'JOB_COMPLETION_INDEX'])",
+                "workers.template.env: AWS_* comes from checkpoint.credentialsSecretRef and the rendezvous variables from the operator: remove this variable",
+            ),
+        )
+    }
+
+    name: str = Field(
+        min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Name. Example: NCCL_DEBUG."
+    )
+    value: str = Field(default="", max_length=4096, description="Value. Default empty. Example: INFO.")
+
+
+class TolerationOperator(StrEnum):
+    """How a toleration matches a taint."""
+
+    EQUAL = "Equal"
+    EXISTS = "Exists"
+
+
+class Toleration(WireModel):
+    """A taint that the pods tolerate (core/v1 Toleration)."""
+
+    key: str | None = Field(default=None, max_length=253, description="Taint key. Example: nvidia.com/gpu.")
+    operator: TolerationOperator = Field(
+        default=TolerationOperator.EQUAL, description="Equal or Exists. Default Equal."
+    )
+    value: str | None = Field(default=None, max_length=63, description="Taint value. Example: present.")
+    effect: str | None = Field(
+        default=None,
+        max_length=32,
+        pattern=r"^(NoSchedule|PreferNoSchedule|NoExecute)$",
+        description="Taint effect. Example: NoSchedule.",
+    )
+
+
+class Resources(WireModel):
+    """CPU and memory of one pod; GPUs come from gpusPerWorker."""
+
+    cpu: Quantity | None = Field(default=None, description="CPU request. Example: 8.")
+    memory: Quantity | None = Field(default=None, description="Memory request and limit. Example: 64Gi.")
+    shared_memory: Quantity = Field(default="1Gi", description="Size of /dev/shm, part of the memory. Default 1Gi.")
+
+
+Labels = Annotated[dict[str, LabelText], Field(max_length=32)]
+
+
+class PodTemplate(WireModel):
+    """What of the pods a job may change."""
+
+    labels: Labels = Field(default={}, description="More labels of the pods. Example: {team: vision}.")
+    annotations: Labels = Field(default={}, description="More annotations of the pods. Example: {owner: ada}.")
+    node_selector: Labels = Field(default={}, description="Node labels the pods need. Example: {gpu: h100}.")
+    tolerations: list[Toleration] = Field(
+        default=[],
+        max_length=16,
+        description="Taints that the pods tolerate.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
+    )
+    env: list[EnvironmentVariable] = Field(
+        default=[], max_length=64, description="More environment of the trainer.", json_schema_extra=keyed_by("name")
+    )
+    resources: Resources = Field(default=Resources(), description="CPU and memory of one pod.")
+    service_account_name: str | None = Field(
+        default=None,
+        max_length=253,
+        pattern=SECRET_NAME_PATTERN,
+        description="Service account, for workload identity. Default: default.",
+    )
+    priority_class_name: str | None = Field(
+        default=None,
+        max_length=253,
+        pattern=SECRET_NAME_PATTERN,
+        description="Priority class. Default none. Example: research.",
+    )
+    image_pull_secrets: list[SecretReference] = Field(
+        default=[], max_length=8, description="Secrets to pull the image with.", json_schema_extra=keyed_by("name")
+    )
+    termination_grace_period_seconds: int = Field(
+        default=120,
+        ge=1,
+        le=3600,
+        description="Seconds a pod has to save a checkpoint when it is asked to stop. Default 120.",
+    )
+
+
+class Workers(WireModel):
+    """The pods: one process a GPU, all of them one world."""
+
+    count: int = Field(default=1, ge=1, le=1024, description="Pods. Default 1. Example: 8.")
+    gpus_per_worker: int = Field(
+        default=1,
+        ge=0,
+        le=16,
+        description="GPUs and processes of one pod; 0: one process on CPU. Default 1. Example: 8.",
+    )
+    image: ImageReference | None = Field(
+        default=None,
+        description="Trainer image. Default: the one the operator was installed with. Example: registry.example/t2i-trainer:0.1.0.",
+    )
+    template: PodTemplate = Field(default=PodTemplate(), description="What of the pods to change.")
+
+    @property
+    def processes_per_worker(self) -> int:
+        """Processes of one pod."""
+        return max(1, self.gpus_per_worker)
+
+    @property
+    def world_size(self) -> int:
+        """Processes of the whole job."""
+        return self.count * self.processes_per_worker
+
+
+class FailurePolicy(WireModel):
+    """When to try again, and when to stop trying."""
+
+    max_restarts: int = Field(
+        default=10, ge=0, le=10000, description="Restarts within the window; disruptions do not count. Default 10."
+    )
+    restart_window_seconds: int = Field(
+        default=86400,
+        ge=60,
+        le=31_536_000,
+        description="Window in which restarts are counted, seconds. Default 86400 (a day).",
+    )
+    stall_seconds: int = Field(
+        default=1800,
+        ge=30,
+        le=86400,
+        description="Seconds without a new step after which a running attempt is restarted. Default 1800.",
+    )
+    deadline_seconds: int | None = Field(
+        default=None,
+        ge=60,
+        le=31_536_000,
+        description="Seconds after creation when the job is failed. Default none. Example: 604800.",
+    )
