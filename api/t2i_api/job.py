@@ -5,16 +5,16 @@ The spec groups live in `spec_model.py` (what is trained) and `spec_run.py` (whe
 
 from typing import Any, Final, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from t2i_api.attempt import GROUP, KIND, VERSION
+from t2i_api.attempt import GROUP, KIND
 from t2i_api.base import StatusModel, WireModel
 from t2i_api.fields import rules
 from t2i_api.spec_model import IMMUTABLE_BECAUSE, Data, Diffusion, Model, Sampling, Training
 from t2i_api.spec_run import Checkpoint, FailurePolicy, Workers
 from t2i_api.status import JobStatus
 
-API_VERSION: Final = f"{GROUP}/{VERSION}"
+API_VERSION: Final = "training.t2i.dev/v1alpha1"
 MAXIMUM_NAME_LENGTH: Final = 40
 DEFAULT_CONTROLLER: Final = f"{GROUP}/t2i-operator"
 
@@ -22,8 +22,8 @@ DEFAULT_CONTROLLER: Final = f"{GROUP}/t2i-operator"
 class JobSpec(WireModel):
     """What the user asks for."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             (
                 "self.training.globalBatchSize % (self.workers.count * (self.workers.gpusPerWorker > 0 ? self.workers.gpusPerWorker : 1)) == 0",
                 "training.globalBatchSize must be a multiple of workers.count x workers.gpusPerWorker, so that every process gets equally many images",
@@ -55,7 +55,7 @@ class JobSpec(WireModel):
                 "managedBy cannot change: two controllers would run the same job. Delete the job and create it anew",
             ),
         )
-    }
+    )
 
     model: Model = Field(description="What is trained.")
     data: Data = Field(description="Captioned pictures.")

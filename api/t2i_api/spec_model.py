@@ -7,7 +7,7 @@ Cross-field rules stand twice where a job can also be read without an API server
 from enum import StrEnum
 from typing import Annotated, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from t2i_api.base import WireModel
 from t2i_api.fields import LocationUri, rules
@@ -28,14 +28,14 @@ class Preset(StrEnum):
 class UNet(WireModel):
     """Which UNet is trained."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             (
                 "has(self.preset) != has(self.config)",
                 "model.unet needs exactly one of preset and config: write preset: tiny, or paste a Diffusers unet/config.json below config",
             ),
         )
-    }
+    )
 
     preset: Preset | None = Field(
         default=None, description="A UNet by name. No default. Example: stable-diffusion-v1 (860 M parameters)."
@@ -73,14 +73,14 @@ class TextEncoder(WireModel):
 class Model(WireModel):
     """What is trained."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             (
                 "!has(self.pixelUnshuffleFactor) || !has(self.unet.config) || self.unet.config.in_channels == 3 * self.pixelUnshuffleFactor * self.pixelUnshuffleFactor",
                 "model.unet.config.in_channels must be 3 x pixelUnshuffleFactor squared in pixel space: 3 for factor 1, 12 for factor 2, 48 for factor 4",
             ),
         )
-    }
+    )
 
     unet: UNet = Field(description="The UNet: preset or config.")
     text_encoder: TextEncoder = Field(description="The frozen text encoder.")
@@ -146,14 +146,14 @@ class PredictionType(StrEnum):
 class Diffusion(WireModel):
     """The forward process and what is learnt of it."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             (
                 "!(self.schedule == 'Cosine' && self.predictionType == 'Epsilon')",
                 "diffusion.schedule Cosine with predictionType Epsilon is unstable near pure noise: set diffusion.predictionType to VPrediction",
             ),
         )
-    }
+    )
 
     schedule: NoiseSchedule = Field(
         default=NoiseSchedule.COSINE, description="Noise schedule: Linear, ScaledLinear or Cosine. Default Cosine."
@@ -194,8 +194,8 @@ class ExponentialMovingAverage(WireModel):
 class Training(WireModel):
     """How long and how fast it is trained."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             (
                 "self.warmupSteps <= self.steps",
                 "training.warmupSteps must not exceed training.steps: lower warmupSteps or train longer",
@@ -207,7 +207,7 @@ class Training(WireModel):
             ("self.seed == oldSelf.seed", f"training.seed {IMMUTABLE_BECAUSE}"),
             ("self.globalBatchSize == oldSelf.globalBatchSize", f"training.globalBatchSize {IMMUTABLE_BECAUSE}"),
         )
-    }
+    )
 
     steps: int = Field(
         ge=1, le=100_000_000, description="Optimizer steps of the whole run. No default. Example: 500000."

@@ -3,10 +3,10 @@
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from t2i_api.base import WireModel
-from t2i_api.fields import SECRET_NAME_PATTERN, ImageReference, LabelText, LocationUri, Quantity, keyed_by, rules
+from t2i_api.fields import OBJECT_NAME_PATTERN, ImageReference, LabelText, LocationUri, Quantity, keyed_by, rules
 from t2i_api.spec_model import IMMUTABLE_BECAUSE
 
 
@@ -23,7 +23,7 @@ class SecretReference(WireModel):
     name: str = Field(
         min_length=1,
         max_length=253,
-        pattern=SECRET_NAME_PATTERN,
+        pattern=OBJECT_NAME_PATTERN,
         description="Name of the Secret. Example: bucket-credentials.",
     )
 
@@ -31,15 +31,15 @@ class SecretReference(WireModel):
 class Checkpoint(WireModel):
     """Where checkpoints lie, and what becomes of those that do not fit."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             ("self.uri == oldSelf.uri", f"checkpoint.uri {IMMUTABLE_BECAUSE}"),
             (
                 "self.uri.startsWith('s3://')",
                 "checkpoint.uri must be s3://bucket/prefix in a cluster: the operator cannot read a pod's files; file:// is for t2i-trainer on one machine",
             ),
         )
-    }
+    )
 
     uri: LocationUri = Field(
         description="Prefix that this job owns: checkpoints, archive, samples and metrics lie below it. Example: s3://training/emoji."
@@ -70,14 +70,14 @@ class Checkpoint(WireModel):
 class EnvironmentVariable(WireModel):
     """A plain environment variable; secrets belong into a Secret."""
 
-    model_config = {
-        "json_schema_extra": rules(
+    model_config = ConfigDict(
+        json_schema_extra=rules(
             (
                 "!self.name.startsWith('AWS_') && !(self.name in ['MASTER_ADDR', 'MASTER_PORT', 'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'JOB_COMPLETION_INDEX'])",
                 "workers.template.env: AWS_* comes from checkpoint.credentialsSecretRef and the rendezvous variables from the operator: remove this variable",
             ),
         )
-    }
+    )
 
     name: str = Field(
         min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="Name. Example: NCCL_DEBUG."
@@ -138,13 +138,13 @@ class PodTemplate(WireModel):
     service_account_name: str | None = Field(
         default=None,
         max_length=253,
-        pattern=SECRET_NAME_PATTERN,
+        pattern=OBJECT_NAME_PATTERN,
         description="Service account, for workload identity. Default: default.",
     )
     priority_class_name: str | None = Field(
         default=None,
         max_length=253,
-        pattern=SECRET_NAME_PATTERN,
+        pattern=OBJECT_NAME_PATTERN,
         description="Priority class. Default none. Example: research.",
     )
     image_pull_secrets: list[SecretReference] = Field(
