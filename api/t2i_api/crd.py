@@ -1,8 +1,7 @@
 """Renders the CustomResourceDefinition from `job.py`, so that schema, manual and readers cannot drift apart.
 
 Pydantic's JSON schema is turned into the structural OpenAPI v3 schema that the API server demands: references inlined,
-nullable fields made optional, and `default: {}` given to groups whose fields all have defaults, so that the server
-fills them in. Run as `python -m t2i_api.crd` it prints the YAML that lies in `crds/`.
+nullable fields made optional, defaults written whole. `python -m t2i_api.crd` prints the YAML that lies in `crds/`.
 """
 
 import sys
@@ -74,6 +73,9 @@ def structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str,
         return structural({**choices[0], **rest}, definitions)
     result: dict[str, Any] = {key: schema[key] for key in _COPIED if key in schema}
     result["type"] = schema["type"]
+    if schema["type"] == "string" and "x-kubernetes-validations" in result:
+        # The rule says in words what the pattern says in a regular expression.
+        result.pop("pattern", None)
     _copy_bounds(schema, result)
     if schema["type"] == "array":
         result["items"] = structural(dict(schema["items"]), definitions)
@@ -106,8 +108,14 @@ def _copy_properties(schema: dict[str, Any], result: dict[str, Any], definitions
     if schema.get("required"):
         result["required"] = schema["required"]
     if "default" in result:
-        # The server defaults each field below an empty object, so the group's own default stays short.
-        result["default"] = {}
+        # CEL rules are checked against a default before the fields below it are defaulted, so it is written whole.
+        result["default"] = _without_null(result["default"])
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items() if item is not None}
+    return value
 
 
 def schema_of(model: type[JobSpec] | type[JobStatus]) -> dict[str, Any]:

@@ -4,14 +4,37 @@ from typing import Annotated, Any, Final
 
 from pydantic import Field
 
+
+def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
+    """Return the schema note that makes the API server check each CEL expression and answer with its message."""
+    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
+
+
+def spelled(pattern: str, message: str) -> dict[str, Any]:
+    """Return the schema note of a string that must match `pattern`; the server answers with `message`, not the regex."""
+    quoted = pattern.replace("\\", "\\\\")
+    return rules((f"self.matches('{quoted}')", message))
+
+
+def keyed_by(*keys: str) -> dict[str, Any]:
+    """Return the schema note of a list that is a map: its items are told apart by these fields."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
 OBJECT_NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+LOCATION_PATTERN: Final = r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/\s]+)*/?|file:///\S*)$"
+ENDPOINT_PATTERN: Final = r"^https?://[^\s/]+/?$"
+LOCATION_MESSAGE: Final = (
+    "must be s3://bucket/prefix without empty parts (or file:///directory for t2i-trainer on one machine)"
+)
 
 LocationUri = Annotated[
     str,
     Field(
-        min_length=6,
         max_length=1024,
-        pattern=r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/\s]+)*/?|file:///\S*)$",
+        pattern=LOCATION_PATTERN,
+        json_schema_extra=spelled(LOCATION_PATTERN, LOCATION_MESSAGE),
     ),
 ]
 ImageReference = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]
@@ -21,13 +44,3 @@ Quantity = Annotated[
     str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
 ]
 LabelText = Annotated[str, Field(max_length=253)]
-
-
-def rules(*pairs: tuple[str, str]) -> dict[str, Any]:
-    """Return the schema note that makes the API server check each CEL expression and answer with its message."""
-    return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in pairs]}
-
-
-def keyed_by(*keys: str) -> dict[str, Any]:
-    """Return the schema note of a list that is a map: its items are told apart by these fields."""
-    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}

@@ -6,7 +6,17 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from t2i_api.base import WireModel
-from t2i_api.fields import OBJECT_NAME_PATTERN, ImageReference, LabelText, LocationUri, Quantity, keyed_by, rules
+from t2i_api.fields import (
+    ENDPOINT_PATTERN,
+    OBJECT_NAME_PATTERN,
+    ImageReference,
+    LabelText,
+    LocationUri,
+    Quantity,
+    keyed_by,
+    rules,
+    spelled,
+)
 from t2i_api.spec_model import IMMUTABLE_BECAUSE
 
 
@@ -47,7 +57,10 @@ class Checkpoint(WireModel):
     endpoint: str | None = Field(
         default=None,
         max_length=1024,
-        pattern=r"^https?://[^\s/]+/?$",
+        pattern=ENDPOINT_PATTERN,
+        json_schema_extra=spelled(
+            ENDPOINT_PATTERN, "checkpoint.endpoint must be a URL without a path: http://host:port or https://host"
+        ),
         description="URL of an S3 server other than AWS. Default: AWS. Example: https://minio.storage.svc:9000.",
     )
     region: str | None = Field(

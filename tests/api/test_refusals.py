@@ -1,0 +1,196 @@
+"""Wrong specs are refused by the real API server with a sentence that names the field and the way out."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from t2i_dev.cluster import LocalCluster
+from t2i_dev.errors import ComponentFailedError
+
+pytestmark = pytest.mark.cluster
+
+CONFIG = {
+    "in_channels": 12,
+    "out_channels": 12,
+    "sample_size": 16,
+    "block_out_channels": [32, 64],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    "layers_per_block": 1,
+    "cross_attention_dim": 384,
+    "attention_head_dim": [4, 4],
+    "norm_num_groups": 8,
+}
+
+# What is wrong, and the words that the answer must contain: the field and the way out.
+ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "no unet": ({"spec.model.unet": {}}, ("model.unet", "exactly one of preset and config")),
+    "preset and config": (
+        {"spec.model.unet.config": CONFIG},
+        ("model.unet", "exactly one of preset and config", "preset: tiny"),
+    ),
+    "unknown preset": ({"spec.model.unet.preset": "sd15"}, ("spec.model.unet.preset", "stable-diffusion-v1", "tiny")),
+    "channels that pixel space does not have": (
+        {"spec.model.unet": {"config": {**CONFIG, "in_channels": 4}}},
+        ("in_channels", "12 for factor 2"),
+    ),
+    "picture larger than the UNet's input": (
+        {"spec.model.unet": {"config": CONFIG}, "spec.data.resolution": 64},
+        ("sample_size", "data.resolution"),
+    ),
+    "misspelt UNet field": (
+        {"spec.model.unet": {"config": {**CONFIG, "block_channels": [1]}}},
+        ('unknown field "spec.model.unet.config.block_channels"',),
+    ),
+    "no text encoder": ({"spec.model.textEncoder": None}, ("spec.model.textEncoder", "Required value")),
+    "text encoder without a scheme": (
+        {"spec.model.textEncoder.uri": "models/minilm"},
+        ("spec.model.textEncoder.uri", "s3://bucket/prefix"),
+    ),
+    "resolution that no UNet halves": (
+        {"spec.data.resolution": 33},
+        ("spec.data.resolution", "multiple of 8"),
+    ),
+    "cosine with epsilon": (
+        {"spec.diffusion.schedule": "Cosine", "spec.diffusion.predictionType": "Epsilon"},
+        ("diffusion.schedule Cosine", "set diffusion.predictionType to VPrediction"),
+    ),
+    "schedule in Diffusers' spelling": (
+        {"spec.diffusion.schedule": "squaredcos_cap_v2"},
+        ("spec.diffusion.schedule", '"Cosine"', '"ScaledLinear"'),
+    ),
+    "dropout of everything": ({"spec.diffusion.conditioningDropout": 1}, ("conditioningDropout", "less than or equal to")),
+    "no steps": ({"spec.training.steps": 0}, ("spec.training.steps", "greater than or equal to 1")),
+    "learning rate of zero": ({"spec.training.learningRate": 0}, ("spec.training.learningRate", "greater than 0")),
+    "learning rate as text": (
+        {"spec.training.learningRate": "1e-4"},
+        ("spec.training.learningRate", "must be of type number"),
+    ),
+    "warm-up longer than training": (
+        {"spec.training.warmupSteps": 101},
+        ("training.warmupSteps", "lower warmupSteps or train longer"),
+    ),
+    "batch that does not divide": (
+        {"spec.training.globalBatchSize": 33},
+        ("training.globalBatchSize", "multiple of workers.count x workers.gpusPerWorker"),
+    ),
+    "precision that is not offered": ({"spec.training.precision": "FP8"}, ("spec.training.precision", '"BF16"')),
+    "sampling without prompts": (
+        {"spec.sampling.prompts": []},
+        ("sampling.everySteps needs sampling.prompts", "at least one prompt"),
+    ),
+    "empty prompt": ({"spec.sampling.prompts": [""]}, ("spec.sampling.prompts[0]", "at least 1 chars")),
+    "too many prompts": ({"spec.sampling.prompts": ["a"] * 65}, ("spec.sampling.prompts", "at most 64")),
+    "checkpoints on a pod's disk": (
+        {"spec.checkpoint.uri": "file:///checkpoints"},
+        ("checkpoint.uri must be s3://bucket/prefix in a cluster",),
+    ),
+    "checkpoint prefix with an empty part": (
+        {"spec.checkpoint.uri": "s3://t2i//emoji"},
+        ("spec.checkpoint.uri", "without empty parts"),
+    ),
+    "endpoint without a scheme": (
+        {"spec.checkpoint.endpoint": "minio:9000"},
+        ("checkpoint.endpoint must be a URL", "http://host:port"),
+    ),
+    "checkpoint after the end": (
+        {"spec.checkpoint.everySteps": 101},
+        ("checkpoint.everySteps must not exceed training.steps",),
+    ),
+    "retain nothing": ({"spec.checkpoint.retain": 0}, ("spec.checkpoint.retain", "greater than or equal to 1")),
+    "delete what does not fit": (
+        {"spec.checkpoint.onIncompatible": "Delete"},
+        ("spec.checkpoint.onIncompatible", '"Archive"', '"Fail"'),
+    ),
+    "secret of another namespace": (
+        {"spec.checkpoint.credentialsSecretRef": {"name": "kube-system/admin"}},
+        ("spec.checkpoint.credentialsSecretRef.name", "should match"),
+    ),
+    "no workers": ({"spec.workers.count": 0}, ("spec.workers.count", "greater than or equal to 1")),
+    "credentials in the environment": (
+        {"spec.workers.template.env": [{"name": "AWS_SECRET_ACCESS_KEY", "value": "x"}]},
+        ("workers.template.env", "checkpoint.credentialsSecretRef", "remove this variable"),
+    ),
+    "rendezvous taken over": (
+        {"spec.workers.template.env": [{"name": "MASTER_ADDR", "value": "x"}]},
+        ("workers.template.env", "remove this variable"),
+    ),
+    "privileged pods": (
+        {"spec.workers.template.securityContext": {"privileged": True}},
+        ('unknown field "spec.workers.template.securityContext"',),
+    ),
+    "stall limit below a step": (
+        {"spec.failurePolicy.stallSeconds": 1},
+        ("spec.failurePolicy.stallSeconds", "greater than or equal to 30"),
+    ),
+    "name too long for pods": (
+        {"metadata.name": "e" * 41},
+        ("metadata.name must have at most 40 characters",),
+    ),
+    "name that no Service may have": (
+        {"metadata.name": "1emoji"},
+        ("metadata.name must begin with a letter",),
+    ),
+}
+
+ON_UPDATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
+    "another model": ({"spec.model.unet.preset": None, "spec.model.unet.config": CONFIG}, ("model cannot change",)),
+    "a longer context": ({"spec.model.textEncoder.maxTokens": 32}, ("model cannot change", "another name")),
+    "another prediction type": (
+        {"spec.diffusion": {"schedule": "Linear", "predictionType": "Epsilon"}},
+        ("diffusion cannot change", "another name"),
+    ),
+    "another seed": ({"spec.training.seed": 1}, ("training.seed cannot change",)),
+    "another batch size": ({"spec.training.globalBatchSize": 64}, ("training.globalBatchSize cannot change",)),
+    "fewer steps": ({"spec.training.steps": 99}, ("training.steps can only grow", "suspend: true")),
+    "another prefix": ({"spec.checkpoint.uri": "s3://t2i/other"}, ("checkpoint.uri cannot change",)),
+    "other data": ({"spec.data.uri": "s3://t2i/other"}, ("data.uri and data.resolution cannot change",)),
+    "another controller": ({"spec.managedBy": "example.com/other"}, ("managedBy cannot change",)),
+}
+
+JobWith = Callable[[dict[str, Any]], dict[str, Any]]
+
+
+def _answer(cluster: LocalCluster, document: dict[str, Any]) -> str:
+    with pytest.raises(ComponentFailedError) as refusal:
+        cluster.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(document))
+    return str(refusal.value)
+
+
+def test_the_valid_job_is_accepted(api_server: LocalCluster, job_with: JobWith) -> None:
+    for changes in ({}, {"spec.model.unet": {"config": {**CONFIG, "attention_head_dim": 4}}}):
+        api_server.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(job_with(changes)))
+
+
+@pytest.mark.parametrize("mistake", ON_CREATE)
+def test_a_wrong_spec_is_refused(api_server: LocalCluster, job_with: JobWith, mistake: str) -> None:
+    changes, expected = ON_CREATE[mistake]
+    answer = _answer(api_server, job_with(changes))
+    for words in expected:
+        assert words in answer
+
+
+@pytest.mark.parametrize("mistake", ON_UPDATE)
+def test_a_change_that_no_checkpoint_survives_is_refused(
+    api_server: LocalCluster, job_with: JobWith, mistake: str
+) -> None:
+    api_server.kubectl("apply", "-f", "-", stdin=json.dumps(job_with({"metadata.name": "kept"})))
+    changes, expected = ON_UPDATE[mistake]
+    answer = _answer(api_server, job_with({"metadata.name": "kept", **changes}))
+    for words in expected:
+        assert words in answer
+
+
+def test_a_running_job_may_train_longer_and_be_suspended(api_server: LocalCluster, job_with: JobWith) -> None:
+    api_server.kubectl("apply", "-f", "-", stdin=json.dumps(job_with({"metadata.name": "grown"})))
+    grown = job_with({"metadata.name": "grown", "spec.training.steps": 200, "spec.suspend": True})
+    api_server.kubectl("apply", "-f", "-", stdin=json.dumps(grown))
+    assert api_server.kubectl("get", "dtj", "grown", "-o", "jsonpath={.spec.training.steps}").strip() == "200"
+
+
+def test_explain_is_the_manual(api_server: LocalCluster) -> None:
+    text = " ".join(api_server.kubectl("explain", "dtj.spec.checkpoint").split())
+    for words in ("Prefix that this job owns", "Default 1000", "Example: 5000", "enum: Archive, Fail"):
+        assert words in text
