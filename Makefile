@@ -1,0 +1,71 @@
+# Everything a developer does, one target each. `make` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+UV := $(shell command -v uv || echo .tools/bin/uv)
+UV_VERSION := 0.13.9
+RUN := $(UV) run --frozen --no-sync
+CRD := crds/training.t2i.dev_diffusiontrainingjobs.yaml
+CHART_CRD := charts/t2i-operator/files/training.t2i.dev_diffusiontrainingjobs.yaml
+
+.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end format crds images bench cluster-up cluster-down clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+.tools/bin/uv:
+	python3 -m venv .tools && .tools/bin/pip install --quiet uv==$(UV_VERSION)
+
+.venv/.synced: pyproject.toml uv.lock | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
+	$(UV) sync --frozen && touch $@
+
+setup: .venv/.synced ## Prepare this machine: Python packages, Debian packages, Kubernetes and S3 server from source, images
+	$(RUN) t2i-dev setup --images
+
+demo: setup ## Run the main job end to end: judge, archive, train, kill, resume, draw pictures that follow their prompts
+	$(RUN) t2i-dev demo
+
+demo-short: setup ## The same with a training run of about a minute
+	$(RUN) t2i-dev demo --short
+
+test: setup lint types imports test-unit test-cluster test-end-to-end ## Run every test on this machine
+
+lint: .venv/.synced ## Check style and format
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+
+types: .venv/.synced ## Check types strictly, tests included
+	$(RUN) mypy
+
+imports: .venv/.synced ## Check who may import whom
+	$(RUN) lint-imports
+
+test-unit: .venv/.synced ## Tests of pure logic and of the trainer: no cluster (minutes)
+	$(RUN) pytest -q -m "not cluster and not end_to_end"
+
+test-cluster: .venv/.synced ## Tests against the real API server and S3 server (minutes)
+	$(RUN) pytest -q -m "cluster and not end_to_end"
+
+test-end-to-end: .venv/.synced ## The short demo on real pods, with assertions on cluster and bucket (minutes)
+	$(RUN) pytest -q -m end_to_end
+
+format: .venv/.synced ## Format the code
+	$(RUN) ruff format
+	$(RUN) ruff check --fix
+
+crds: .venv/.synced ## Render the CRD from the models
+	$(RUN) python -m t2i_api.crd > $(CRD)
+
+images: .venv/.synced ## Build the images of operator and trainer
+	$(RUN) t2i-dev images build
+
+bench: .venv/.synced ## Measure what docs/benchmarks.md reports
+	$(RUN) python bench/preflight.py
+
+cluster-up: .venv/.synced ## Start a local cluster to play with
+	$(RUN) t2i-dev cluster up
+
+cluster-down: .venv/.synced ## Stop it
+	$(RUN) t2i-dev cluster down
+
+clean: ## Remove caches of this checkout (not the tools below ~/.cache)
+	rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
