@@ -77,10 +77,14 @@ class CheckpointWriter:
         return folder
 
     def files(self, folder: str, files: Mapping[str, bytes]) -> str:
-        """Write any files below a folder."""
+        """Write any files below a folder, or at the root."""
         for path, content in files.items():
-            self.store.put(f"{folder}/{path}", content)
+            self.store.put(f"{folder}/{path}" if folder else path, content)
         return folder
+
+    def tensors(self, architecture: Architecture) -> bytes:
+        """Return a safetensors file with these names and shapes."""
+        return tensors(architecture)
 
     def accelerate(self, step: int, architecture: Architecture, root: str = "") -> str:
         """Write what `accelerator.save_state` leaves."""

@@ -1,0 +1,42 @@
+"""From a job's spec to what its checkpoints must be: in one place, so that no two programs can disagree. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from t2i_api.spec_model import NoiseSchedule, PredictionType
+from t2i_checkpoint.unet import unet_architecture
+from t2i_checkpoint.verdict import Meaning, Wanted
+
+if TYPE_CHECKING:
+    from t2i_api.job import JobSpec
+    from t2i_api.spec_model import Diffusion
+
+# Diffusers' names, which people know from `scheduler_config.json`.
+_PREDICTION_TYPES = {PredictionType.EPSILON: "epsilon", PredictionType.V_PREDICTION: "v_prediction"}
+_BETA_SCHEDULES = {
+    NoiseSchedule.LINEAR: "linear",
+    NoiseSchedule.SCALED_LINEAR: "scaled_linear",
+    NoiseSchedule.COSINE: "squaredcos_cap_v2",
+}
+_PIXEL_SPACE = 1.0
+
+
+def wanted_from(spec: JobSpec) -> Wanted:
+    """Return names, shapes and meaning; raises UnsupportedConfigError for a UNet that cannot be derived."""
+    return Wanted(unet_architecture(spec.model.unet.resolved), meaning_from(spec))
+
+
+def meaning_from(spec: JobSpec, null_embedding_sha256: str | None = None) -> Meaning:
+    """Return what the job's weights mean; only who has the text encoder knows the null embedding's hash."""
+    return Meaning(
+        prediction_type=_PREDICTION_TYPES[spec.diffusion.prediction_type],
+        noise_schedule=noise_schedule_text(spec.diffusion),
+        latent_scale=_PIXEL_SPACE,
+        null_embedding_sha256=null_embedding_sha256,
+    )
+
+
+def noise_schedule_text(diffusion: Diffusion) -> str:
+    """Return the canonical text of a schedule: `squaredcos_cap_v2, 1000 timesteps`."""
+    return f"{_BETA_SCHEDULES[diffusion.schedule]}, {diffusion.train_timesteps} timesteps"

@@ -1,0 +1,184 @@
+"""Killed before or after any of its operations, an archive leaves every checkpoint whole, and the next run finishes it.
+
+The kill is an exception that nothing catches, at the boundary to the store, right after the k-th operation with its
+answer lost, for every k until the archive gets through. (Before an operation is right after the one before it.)
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from t2i_checkpoint import layout
+from t2i_checkpoint.archive import ArchiveError, plan_archive, run_archive, unfinished_archives
+from t2i_checkpoint.inspect import survey
+from t2i_checkpoint.store import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.checkpoint.conftest import CheckpointWriter
+
+    from t2i_checkpoint.architecture import Architecture
+    from t2i_checkpoint.store import Store
+    from t2i_checkpoint.verdict import Wanted
+
+NOW = datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
+ROOT = "archive/20251214T221758Z-custom-unet/"
+OPERATIONS = {"list", "head", "checksum", "read", "create", "put", "upload", "download", "copy", "delete"}
+MANY = 200
+NOT_NEEDED = {layout.WEIGHTS_CONFIG, layout.TRAINER_STATE}
+
+
+class Killed(BaseException):
+    """The process is gone: not an Exception, so that no handler can pretend to survive it."""
+
+
+class KillingStore:
+    """Kills after operation number `at`, counted from 1; at 0 before anything was done."""
+
+    def __init__(self, store: Store, at: int) -> None:
+        self._store, self._at = store, at
+        self.count = 0
+
+    def __getattr__(self, name: str) -> Any:
+        original = getattr(self._store, name)
+        if name not in OPERATIONS:
+            return original
+
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            if self._at == 0:
+                raise Killed
+            result = original(*args, **kwargs)
+            if name == "list":
+                result = iter(list(result))
+            self.count += 1
+            if self.count == self._at:
+                raise Killed
+            return result
+
+        return counted
+
+
+def content(store: Store, prefix: str = "") -> dict[str, bytes]:
+    return {info.key: store.read(info.key) for info in store.list(prefix)}
+
+
+def operate(store: Store, wanted: Wanted) -> None:
+    """What the operator does at every preflight."""
+    for intent in unfinished_archives(store):
+        run_archive(store, intent)
+    archivable = survey(store, wanted).archivable
+    if archivable:
+        run_archive(store, plan_archive(archivable, now=NOW))
+
+
+def expect_whole(store: Store, originals: Mapping[str, bytes], bystanders: Mapping[str, bytes]) -> None:
+    now = content(store)
+    at_source = {key: now.get(key) for key in originals} == dict(originals)
+    in_archive = {key: now.get(ROOT + key) for key in originals} == dict(originals) and ROOT + "MANIFEST.json" in now
+    assert at_source or in_archive
+    assert {key: now.get(key) for key in bystanders} == dict(bystanders)
+
+
+def test_killed_after_every_operation_nothing_is_lost_and_the_next_run_finishes(
+    checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture
+) -> None:
+    store = checkpoints.store
+    kills = 0
+    for at in range(MANY):
+        for info in list(store.list("")):
+            store.delete([info.key])
+        checkpoints.files(
+            "checkpoint-5000", {"model.safetensors": checkpoints.tensors(old_unet), "optimizer.bin": b"PK"}
+        )
+        checkpoints.own(4000, wanted.architecture, prediction_type="epsilon", without=NOT_NEEDED)
+        originals = content(store)
+        bystanders = {"checkpoint-3000/optimizer.bin": b"incomplete", "samples/step-00005000/grid.png": b"picture"}
+        checkpoints.files("", bystanders)
+        try:
+            operate(KillingStore(store, at), wanted)
+        except Killed:
+            kills += 1
+        expect_whole(store, originals, bystanders)
+        if kills <= at:
+            break
+        operate(store, wanted)
+        final = content(store)
+        assert {key: final.get(ROOT + key) for key in originals} == originals
+        assert not originals.keys() & final.keys()
+        assert {key: final[key] for key in bystanders} == bystanders
+        assert ROOT + "COMPLETED.json" in final
+    else:
+        pytest.fail(f"the archive takes more than {MANY} operations")
+    assert kills > 40
+
+
+def test_killed_again_and_again_it_still_arrives(
+    checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture
+) -> None:
+    store = checkpoints.store
+    checkpoints.accelerate(5000, old_unet)
+    originals = content(store)
+    for at in range(MANY):
+        try:
+            operate(KillingStore(store, at), wanted)
+        except Killed:
+            expect_whole(store, originals, {})
+            continue
+        break
+    assert {key: store.read(ROOT + key) for key in originals} == originals
+    assert list(store.list("checkpoint")) == []
+
+
+def test_one_archiver_may_finish_while_another_stands_still(
+    checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture
+) -> None:
+    """Before every operation of the first (SIGSTOP), a second one does all the work; the first then goes on."""
+    store = checkpoints.store
+    for at in range(MANY):
+        for info in list(store.list("")):
+            store.delete([info.key])
+        checkpoints.files(
+            "checkpoint-5000", {"model.safetensors": checkpoints.tensors(old_unet), "optimizer.bin": b"PK"}
+        )
+        originals = content(store)
+        overtaken = Overtaken(store, at, wanted)
+        operate_tolerantly(overtaken, wanted)
+        final = content(store)
+        assert {key: final.get(ROOT + key) for key in originals} == originals, f"overtaken at operation {at}"
+        assert not originals.keys() & final.keys()
+        if not overtaken.happened:
+            break
+    assert at > 20
+
+
+class Overtaken(KillingStore):
+    """Lets a second archiver run to its end before operation number `at`."""
+
+    def __init__(self, store: Store, at: int, wanted: Wanted) -> None:
+        super().__init__(store, -1)
+        self._overtake_at, self._wanted, self.happened = at, wanted, False
+
+    def __getattr__(self, name: str) -> Any:
+        counted = super().__getattr__(name)
+        if name not in OPERATIONS:
+            return counted
+
+        def overtaken(*args: Any, **kwargs: Any) -> Any:
+            if self.count == self._overtake_at:
+                self.happened, self._overtake_at = True, -1
+                operate(self._store, self._wanted)
+            return counted(*args, **kwargs)
+
+        return overtaken
+
+
+def operate_tolerantly(store: Store, wanted: Wanted) -> None:
+    """Run as the operator does: an archive error ends this preflight, and the next one begins afresh."""
+    try:
+        operate(store, wanted)
+    except (ArchiveError, StoreError):
+        operate(store, wanted)
