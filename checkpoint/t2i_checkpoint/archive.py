@@ -40,6 +40,8 @@ __all__ = [
     "ArchiveManifest",
     "ArchiveProgress",
     "SourceChangedError",
+    "abandon_archive",
+    "is_committed",
     "plan_archive",
     "run_archive",
     "unfinished_archives",
@@ -100,7 +102,7 @@ def run_archive(store: Store, intent: ArchiveIntent, on_progress: ProgressCallba
             # Another process may have committed and begun to delete between our looks.
             manifest = _load_manifest(store, intent)
             if manifest is None:
-                _give_up(store, intent, error)
+                abandon_archive(store, intent, error.detail)
                 raise
     _expect_archive_whole(store, manifest)
     _delete_sources(store, intent, report)
@@ -249,10 +251,18 @@ def _delete_sources(store: Store, intent: ArchiveIntent, report: ProgressCallbac
         report(ArchiveProgress("Deleting", count, len(intent.entries), done, intent.size_bytes))
 
 
-def _give_up(store: Store, intent: ArchiveIntent, error: SourceChangedError) -> None:
-    """Leave a mark that this intent is not to be finished, if there is an intent at all."""
+def is_committed(store: Store, intent: ArchiveIntent) -> bool:
+    """Whether the archive is already the checkpoint, so that only deletions are left."""
+    return _load_manifest(store, intent) is not None
+
+
+def abandon_archive(store: Store, intent: ArchiveIntent, why: str) -> None:
+    """Mark an intent, if it was recorded, as not to be finished; the copies that were made stay.
+
+    A commit outlives the mark: what is committed is always finished.
+    """
     if store.head(intent.root + layout.INTENT) is not None:
-        _mark(store, intent, layout.ABANDONED, (json.dumps({"why": error.detail}) + "\n").encode())
+        _mark(store, intent, layout.ABANDONED, (json.dumps({"why": why}) + "\n").encode())
 
 
 def _mark(store: Store, intent: ArchiveIntent, name: str, content: bytes) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from t2i_checkpoint import layout
-from t2i_checkpoint.archive import ArchiveError, plan_archive, run_archive, unfinished_archives
+from t2i_checkpoint.archive import ArchiveError, plan_archive, run_archive
+from t2i_checkpoint.archive_resume import finish_archives
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.store import StoreError
 
@@ -68,8 +69,7 @@ def content(store: Store, prefix: str = "") -> dict[str, bytes]:
 
 def operate(store: Store, wanted: Wanted) -> None:
     """What the operator does at every preflight."""
-    for intent in unfinished_archives(store):
-        run_archive(store, intent)
+    finish_archives(store, wanted)
     archivable = survey(store, wanted).archivable
     if archivable:
         run_archive(store, plan_archive(archivable, now=NOW))
