@@ -15,7 +15,7 @@ from t2i_dev.progress import Progress
 from t2i_dev.tools import ALL_TOOLS, ensure_tools
 
 # Program -> Debian package, beyond what a cluster itself needs.
-IMAGE_PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap"}
+IMAGE_PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "skopeo": "skopeo"}
 OTHER_PROGRAMS = {"prometheus": "prometheus", "git": "git"}
 FONT_PACKAGE = "fonts-noto-color-emoji"
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")

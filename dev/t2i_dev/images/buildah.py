@@ -1,4 +1,4 @@
-"""buildah with a storage of our own, so that the user's images stay as they are."""
+"""buildah and skopeo with a storage of our own, so that the user's images stay as they are."""
 
 import shutil
 import subprocess
@@ -10,17 +10,36 @@ from t2i_dev.paths import images_directory
 
 def buildah(*arguments: str, log: Path | None = None) -> str:
     """Run buildah; returns its output, which goes to `log` too. Raises `ImageBuildError` with the end of it."""
-    if shutil.which("buildah") is None:
-        raise MissingRequirementError("building images needs buildah: `t2i-dev setup` installs it on Debian as root")
-    storage = images_directory() / "storage"
-    command = ["buildah", "--root", str(storage), "--runroot", str(images_directory() / "run"), *arguments]
+    storage, run = _storage()
+    return _run(["buildah", "--root", str(storage), "--runroot", str(run), *arguments], arguments[0], log)
+
+
+def export(tag: str, layout: Path) -> None:
+    """Copy an image into an OCI layout, uncompressed; layers that lie there already are not even read.
+
+    `buildah push` cannot do that: it compresses layers for a layout, each time anew.
+    """
+    storage, run = _storage()
+    source = f"containers-storage:[overlay@{storage}+{run}]{tag}"
+    options = ["--insecure-policy", "--tmpdir", str(images_directory())]
+    copy = ["copy", "--quiet", "--dest-oci-accept-uncompressed-layers", source, f"oci:{layout}:{tag}"]
+    _run(["skopeo", *options, *copy], "copy")
+
+
+def _storage() -> tuple[Path, Path]:
+    return images_directory() / "storage", images_directory() / "run"
+
+
+def _run(command: list[str], what: str, log: Path | None = None) -> str:
+    if shutil.which(command[0]) is None:
+        raise MissingRequirementError(f"images need {command[0]}: `t2i-dev setup` installs it on Debian as root")
     result = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.write_text(result.stdout)
     if result.returncode != 0:
         where = f" (all of it: {log})" if log else ""
-        raise ImageBuildError(f"buildah {arguments[0]} failed{where}:\n{result.stdout[-3000:]}")
+        raise ImageBuildError(f"{command[0]} {what} failed{where}:\n{result.stdout[-3000:]}")
     return result.stdout.strip()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from t2i_dev.errors import ImageBuildError
-from t2i_dev.images.buildah import buildah
+from t2i_dev.images.buildah import export
 from t2i_dev.paths import images_directory
 
 REFERENCE = "org.opencontainers.image.ref.name"
@@ -21,7 +21,7 @@ def layout_directory() -> Path:
 
 def push(tag: str) -> None:
     """Write an image's new blobs, uncompressed, and remove blobs that no image uses any more."""
-    buildah("push", "--quiet", "--disable-compression", tag, f"oci:{layout_directory()}:{tag}")
+    export(tag, layout_directory())
     _prune()
 
 
@@ -56,8 +56,13 @@ def read_json(digest: str) -> dict[str, Any]:
 
 
 def _prune() -> None:
+    tagged = [each for each in _manifests() if REFERENCE in each.get("annotations", {})]
+    index = {"schemaVersion": 2, "manifests": tagged}
+    temporary = layout_directory() / ".index.json"
+    temporary.write_text(json.dumps(index))
+    temporary.replace(layout_directory() / "index.json")
     used: set[str] = set()
-    for descriptor in _manifests():
+    for descriptor in tagged:
         manifest = read_json(descriptor["digest"])
         used |= {descriptor["digest"], manifest["config"]["digest"], *(each["digest"] for each in manifest["layers"])}
     for blob in (layout_directory() / "blobs" / "sha256").iterdir():

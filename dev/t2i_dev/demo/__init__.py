@@ -1,0 +1,1 @@
+"""The main job, end to end, as `make demo` shows it and as the end-to-end test asserts it: one code for both."""

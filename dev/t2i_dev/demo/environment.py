@@ -1,0 +1,143 @@
+"""Everything the story happens in: cluster, images, bucket, operator by Helm, Prometheus; each stage with its time."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from t2i_checkpoint.open import open_store
+from t2i_checkpoint.store import Credentials, Store
+from t2i_dev.cluster import LocalCluster
+from t2i_dev.demo.plan import DATA_URI, SECRET_NAME, TEXT_ENCODER_URI
+from t2i_dev.errors import ComponentFailedError
+from t2i_dev.images.load import load_images
+from t2i_dev.images.project import OPERATOR_IMAGE, PROJECT_IMAGES, TRAINER_IMAGE, build_project_images
+from t2i_dev.paths import repository_root
+from t2i_dev.progress import Progress
+from t2i_dev.prometheus import Prometheus
+from t2i_dev.story.emoji import upload_emoji
+from t2i_dev.story.text_encoder import upload_text_encoder
+from t2i_dev.tools import HELM
+
+OPERATOR_NAMESPACE = "t2i-system"
+RELEASE = "t2i-operator"
+HELM_TIMEOUT = "120s"
+
+
+@dataclass(frozen=True, slots=True)
+class DemoEnvironment:
+    """A cluster with the operator installed, a bucket with data, and a Prometheus that scrapes both."""
+
+    cluster: LocalCluster
+    prometheus: Prometheus
+
+    def store(self, uri: str) -> Store:
+        """A store of the cluster's S3 server."""
+        s3 = self.cluster.s3
+        credentials = Credentials(access_key_id=s3.access_key, secret_access_key=s3.secret_key)
+        return open_store(uri, endpoint=s3.endpoint, credentials=credentials)
+
+    def kill_operator(self) -> None:
+        """SIGKILL the operator and let its Deployment make a new pod."""
+        self.cluster.kubectl(
+            "delete",
+            "pod",
+            "--namespace",
+            OPERATOR_NAMESPACE,
+            "--selector",
+            "app.kubernetes.io/name=t2i-operator",
+            "--grace-period=0",
+            "--force",
+            "--wait=false",
+        )
+
+
+@contextmanager
+def demo_environment(cluster: LocalCluster, directory: Path, progress: Progress) -> Iterator[DemoEnvironment]:
+    """Prepare a running cluster for the story; Prometheus stops at the end, the cluster stays."""
+    build_project_images(progress)
+    load_images(cluster, PROJECT_IMAGES, progress)
+    with ExitStack() as stack:
+        with progress.stage("install the chart with Helm"):
+            install_chart(cluster)
+        prometheus = stack.enter_context(Prometheus.start(directory / "prometheus", scrape_configs(cluster)))
+        environment = DemoEnvironment(cluster, prometheus)
+        with progress.stage("put captioned pictures and the text encoder into the bucket"):
+            upload_emoji(environment.store(DATA_URI))
+            upload_text_encoder(environment.store(TEXT_ENCODER_URI))
+        create_secret(cluster)
+        yield environment
+
+
+def install_chart(cluster: LocalCluster) -> None:
+    """`helm upgrade --install`, as a user would; raises ComponentFailedError with Helm's words."""
+    repository, tag = OPERATOR_IMAGE.rsplit(":", 1)
+    trainer_repository, trainer_tag = TRAINER_IMAGE.rsplit(":", 1)
+    command = [
+        str(HELM.directory / "helm"),
+        "upgrade",
+        "--install",
+        RELEASE,
+        str(repository_root() / "charts" / "t2i-operator"),
+        f"--kubeconfig={cluster.kubeconfig}",
+        f"--namespace={OPERATOR_NAMESPACE}",
+        "--create-namespace",
+        "--wait",
+        f"--timeout={HELM_TIMEOUT}",
+        f"--set=image.repository={repository},image.tag={tag}",
+        f"--set=trainerImage.repository={trainer_repository},trainerImage.tag={trainer_tag}",
+        "--set=storage.credentialNamespaces={default}",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        logs = _operator_logs(cluster)
+        raise ComponentFailedError(f"{' '.join(command)}:\n{result.stderr.strip()}\n{logs}")
+
+
+def _operator_logs(cluster: LocalCluster) -> str:
+    try:
+        return cluster.kubectl("logs", "--namespace", OPERATOR_NAMESPACE, "deployment/t2i-operator", "--tail=50")
+    except ComponentFailedError as error:
+        return str(error)
+
+
+def create_secret(cluster: LocalCluster) -> None:
+    """The credentials of the bucket, as a Secret of the job's namespace."""
+    document = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET_NAME, "namespace": "default"},
+        "stringData": {
+            "AWS_ACCESS_KEY_ID": cluster.s3.access_key,
+            "AWS_SECRET_ACCESS_KEY": cluster.s3.secret_key,
+        },
+    }
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+
+
+def scrape_configs(cluster: LocalCluster) -> list[dict[str, Any]]:
+    """Prometheus finds every pod that asks to be scraped by the usual annotations."""
+    meta = "__meta_kubernetes_pod"
+    annotation = f"{meta}_annotation_prometheus_io"
+    return [
+        {
+            "job_name": "pods",
+            "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(cluster.kubeconfig)}],
+            "relabel_configs": [
+                {"source_labels": [f"{annotation}_scrape"], "action": "keep", "regex": "true"},
+                {"source_labels": [f"{meta}_phase"], "action": "keep", "regex": "Running"},
+                {
+                    "source_labels": ["__address__", f"{annotation}_port"],
+                    "action": "replace",
+                    "regex": r"([^:]+)(?::\d+)?;(\d+)",
+                    "replacement": "$1:$2",
+                    "target_label": "__address__",
+                },
+                {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
+                {"source_labels": [f"{meta}_name"], "target_label": "pod"},
+            ],
+        }
+    ]
