@@ -168,7 +168,7 @@ def plan_archive(judgements: Sequence[Judgement], *, now: datetime, label: str |
     name = layout.archive_name(now, label or judgements[0].label)
     objects = [(info, _deletion_rank(info.key, item.folder)) for item in judgements for info in item.objects]
     objects.sort(key=lambda pair: pair[1])
-    return ArchiveIntent(
+    intent = ArchiveIntent(
         name=name,
         created_at=now,
         folders=tuple(_folder(judgement) for judgement in judgements),
@@ -183,6 +183,10 @@ def plan_archive(judgements: Sequence[Judgement], *, now: datetime, label: str |
             for info, _ in objects
         ),
     )
+    if len(intent.to_json()) > MAX_DOCUMENT_BYTES:
+        detail = f"{len(objects)} objects are more than one archive can list; archive fewer checkpoints at a time"
+        raise ArchiveError("TooManyObjects", detail)
+    return intent
 
 
 _D = TypeVar("_D", ArchiveIntent, ArchiveManifest)

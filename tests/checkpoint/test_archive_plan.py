@@ -73,6 +73,15 @@ def test_only_what_was_read_and_cannot_serve_is_planned(checkpoints: CheckpointW
         plan_archive([], now=NOW)
 
 
+def test_an_intent_that_could_not_be_read_back_is_refused(
+    checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints.accelerate(5000, old_unet)
+    monkeypatch.setattr("t2i_checkpoint.archive_plan.MAX_DOCUMENT_BYTES", 500)
+    with pytest.raises(ArchiveError, match="fewer checkpoints"):
+        plan_archive(survey(checkpoints.store, wanted).archivable, now=NOW)
+
+
 def change(document: dict[str, Any], **entry: Any) -> dict[str, Any]:
     entries = [{**document["entries"][0], **entry}, *document["entries"][1:]]
     return {**document, "entries": entries}
