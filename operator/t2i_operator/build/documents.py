@@ -1,0 +1,46 @@
+"""The two files that tell a trainer what to do: the job as the user wrote it, the attempt as the operator decided it."""
+
+import json
+from typing import Any
+
+import yaml
+
+from t2i_api.attempt import ATTEMPT_FILE, JOB_FILE, KIND, AttemptDocument, child_name
+from t2i_api.job import API_VERSION, DiffusionTrainingJob
+from t2i_operator.build.metadata import child_metadata
+
+
+def attempt_document(job: DiffusionTrainingJob, attempt: int, resume_from: str | None) -> AttemptDocument:
+    """Return `attempt.json`; the rendezvous is pod 0 of the Indexed Job behind the headless Service."""
+    name = child_name(job.metadata.name, attempt)
+    return AttemptDocument(
+        job_name=job.metadata.name,
+        job_namespace=job.metadata.namespace,
+        job_uid=job.metadata.uid,
+        attempt=attempt,
+        workers=job.spec.workers.count,
+        processes_per_worker=job.spec.workers.processes_per_worker,
+        resume_from=resume_from,
+        rendezvous_address=f"{name}-0.{name}",
+    )
+
+
+def config_map(job: DiffusionTrainingJob, attempt: int, resume_from: str | None) -> dict[str, Any]:
+    """Return the immutable ConfigMap with both files."""
+    document = {
+        "apiVersion": API_VERSION,
+        "kind": KIND,
+        "metadata": {"name": job.metadata.name, "namespace": job.metadata.namespace, "uid": job.metadata.uid},
+        "spec": job.spec.to_wire(),
+    }
+    attempt_json = attempt_document(job, attempt, resume_from).to_wire()
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": child_metadata(job, attempt),
+        "immutable": True,
+        "data": {
+            JOB_FILE: yaml.safe_dump(document, sort_keys=False, allow_unicode=True),
+            ATTEMPT_FILE: json.dumps(attempt_json, indent=2) + "\n",
+        },
+    }

@@ -1,0 +1,143 @@
+"""The pod template: restricted by default (Pod Security Standards, "restricted"), changed only where the spec allows it."""
+
+from typing import Any
+
+from t2i_api.attempt import (
+    ANNOTATION_CHECKPOINT,
+    CONFIGURATION_DIRECTORY,
+    CONTAINER_NAME,
+    GPU_RESOURCE,
+    METRICS_PORT,
+    RENDEZVOUS_PORT,
+    SCRATCH_DIRECTORY,
+    TERMINATION_LOG,
+    child_name,
+    labels,
+)
+from t2i_api.job import DiffusionTrainingJob
+from t2i_api.spec_run import PodTemplate
+
+USER_ID = 65532
+_CREDENTIAL_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
+
+
+def pod_template(
+    job: DiffusionTrainingJob, attempt: int, resume_from: str | None, default_image: str
+) -> dict[str, Any]:
+    """Return the template of every pod of an attempt; our labels and annotations win over the user's."""
+    template = job.spec.workers.template
+    annotations = {
+        **template.annotations,
+        "prometheus.io/scrape": "true",
+        "prometheus.io/port": str(METRICS_PORT),
+    }
+    if resume_from is not None:
+        annotations[ANNOTATION_CHECKPOINT] = resume_from
+    return {
+        "metadata": {
+            "labels": {**template.labels, **labels(job.metadata.name, attempt)},
+            "annotations": annotations,
+        },
+        "spec": _pod_spec(job, attempt, default_image),
+    }
+
+
+def _pod_spec(job: DiffusionTrainingJob, attempt: int, default_image: str) -> dict[str, Any]:
+    template = job.spec.workers.template
+    name = child_name(job.metadata.name, attempt)
+    spec: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "subdomain": name,
+        "automountServiceAccountToken": template.service_account_name is not None,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": template.termination_grace_period_seconds,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER_ID,
+            "runAsGroup": USER_ID,
+            "fsGroup": USER_ID,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_container(job, default_image)],
+        "volumes": [
+            {"name": "configuration", "configMap": {"name": name}},
+            {"name": "scratch", "emptyDir": {}},
+            {
+                "name": "shared-memory",
+                "emptyDir": {"medium": "Memory", "sizeLimit": template.resources.shared_memory},
+            },
+        ],
+    }
+    return {**spec, **_placement(template)}
+
+
+def _placement(template: PodTemplate) -> dict[str, Any]:
+    optional: dict[str, Any] = {
+        "nodeSelector": template.node_selector,
+        "tolerations": [toleration.to_wire() for toleration in template.tolerations],
+        "serviceAccountName": template.service_account_name,
+        "priorityClassName": template.priority_class_name,
+        "imagePullSecrets": [reference.to_wire() for reference in template.image_pull_secrets],
+    }
+    return {key: value for key, value in optional.items() if value}
+
+
+def _container(job: DiffusionTrainingJob, default_image: str) -> dict[str, Any]:
+    return {
+        "name": CONTAINER_NAME,
+        "image": job.spec.workers.image or default_image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": _environment(job),
+        "ports": [
+            {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
+            {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"},
+        ],
+        "resources": _resources(job),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "terminationMessagePath": TERMINATION_LOG,
+        "terminationMessagePolicy": "File",
+        "volumeMounts": [
+            {"name": "configuration", "mountPath": CONFIGURATION_DIRECTORY, "readOnly": True},
+            {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
+            {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108  # where torch expects shared memory
+        ],
+    }
+
+
+def _environment(job: DiffusionTrainingJob) -> list[dict[str, Any]]:
+    ours: dict[str, str] = {
+        "HOME": SCRATCH_DIRECTORY,
+        "TMPDIR": SCRATCH_DIRECTORY,
+        "PYTHONUNBUFFERED": "1",
+    }
+    if job.spec.checkpoint.region is not None:
+        ours["AWS_REGION"] = job.spec.checkpoint.region
+    environment: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in ours.items()]
+    environment += [
+        {"name": variable.name, "value": variable.value}
+        for variable in job.spec.workers.template.env
+        if variable.name not in ours
+    ]
+    reference = job.spec.checkpoint.credentials_secret_ref
+    if reference is not None:
+        for key, optional in _CREDENTIAL_KEYS:
+            selector = {"name": reference.name, "key": key, "optional": optional}
+            environment.append({"name": key, "valueFrom": {"secretKeyRef": selector}})
+    return environment
+
+
+def _resources(job: DiffusionTrainingJob) -> dict[str, Any]:
+    wanted = job.spec.workers.template.resources
+    requests: dict[str, str] = {}
+    limits: dict[str, str] = {}
+    if wanted.cpu is not None:
+        requests["cpu"] = wanted.cpu
+    if wanted.memory is not None:
+        requests["memory"] = limits["memory"] = wanted.memory
+    if job.spec.workers.gpus_per_worker:
+        requests[GPU_RESOURCE] = limits[GPU_RESOURCE] = str(job.spec.workers.gpus_per_worker)
+    return {key: value for key, value in (("requests", requests), ("limits", limits)) if value}
