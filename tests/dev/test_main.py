@@ -50,5 +50,5 @@ def test_an_unknown_image_is_answered_with_the_known_ones() -> None:
 def test_a_user_who_may_not_install_packages_is_told_which_are_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setenv("PATH", "/nowhere")
-    with pytest.raises(MissingRequirementError, match="containerd .*runc.*As root on Debian: apt-get install"):
+    with pytest.raises(MissingRequirementError, match=r"containerd .*runc.*As root on Debian: apt-get install"):
         setup.install_packages(Progress(quiet=True))

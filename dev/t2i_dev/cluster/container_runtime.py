@@ -128,3 +128,22 @@ def remove_containers(socket: Path) -> int:
     if containers:
         ctr(socket, "containers", "delete", *containers)
     return len(containers)
+
+
+def remove_unnamed_images(socket: Path) -> None:
+    """Let go of images whose tag has moved on; containerd then deletes the layers that no other image uses.
+
+    Only safe before any pod runs.
+    """
+    if unnamed := unnamed_images(ctr(socket, "images", "list")):
+        ctr(socket, "images", "delete", *unnamed)
+
+
+def unnamed_images(listing: str) -> list[str]:
+    """The images in the output of `ctr images list` that have no name but a digest.
+
+    Kubernetes' plugin names every image by the digest of its configuration too, and keeps that name for ever.
+    """
+    images = dict(line.split()[0:3:2] for line in listing.splitlines()[1:])
+    named = {digest for name, digest in images.items() if not name.startswith("sha256:")}
+    return [name for name, digest in images.items() if digest not in named]

@@ -148,6 +148,7 @@ class Launch:
             # A crash left them; containerd's own view of them ends with a restart only.
             self.state.component("containerd").process.stop()
             self._start_containerd()
+        container_runtime.remove_unnamed_images(socket)
 
     def _start_controllers(self) -> None:
         for name, command in (

@@ -10,8 +10,7 @@ import subprocess
 from pathlib import Path
 
 from t2i_dev.errors import ImageBuildError, MissingRequirementError
-from t2i_dev.images.buildah import buildah, image_id
-from t2i_dev.locks import exclusive
+from t2i_dev.images.buildah import buildah, building, image_id
 from t2i_dev.paths import images_directory
 from t2i_dev.progress import Progress
 
@@ -36,7 +35,7 @@ def base_tag() -> str:
 def ensure_base_image(progress: Progress) -> str:
     """Make the base image unless it is there; returns its tag. Takes 1-3 minutes."""
     tag = base_tag()
-    with exclusive(images_directory() / ".base.lock"):
+    with building():
         if image_id(tag) is None:
             with progress.stage("base image", "debootstrap, 1-3 minutes"):
                 _build(tag)

@@ -13,9 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from t2i_dev.images.buildah import buildah, image_id
+from t2i_dev.images.buildah import buildah, building, image_id
 from t2i_dev.images.layout import is_pushed, push
-from t2i_dev.locks import exclusive
 from t2i_dev.paths import images_directory
 from t2i_dev.progress import Progress
 
@@ -40,12 +39,13 @@ def build_image(source: ImageSource, progress: Progress) -> str:
     Layers are cached: a change of the code alone rebuilds the last, thin layer. Raises `ImageBuildError`.
     """
     stamp = images_directory() / f"{source.tag.replace('/', '_').replace(':', '_')}.json"
-    with exclusive(images_directory() / ".build.lock"):
+    with building():
         inputs = input_digest(source)
         if stamp.exists() and json.loads(stamp.read_text()) == inputs and is_pushed(source.tag):
             return source.tag
         log = images_directory() / "logs" / f"{stamp.stem}.log"
         with progress.stage(f"build image {source.tag}"):
+            buildah("rm", "--all")
             before = image_id(source.tag)
             buildah("bud", *_options(source), str(source.context), log=log)
         if image_id(source.tag) != before or not is_pushed(source.tag):
@@ -57,7 +57,7 @@ def build_image(source: ImageSource, progress: Progress) -> str:
 
 
 def _options(source: ImageSource) -> list[str]:
-    options = ["--isolation", "chroot", "--pull-never", "--layers", "--tag", source.tag, "--file"]
+    options = ["--isolation", "chroot", "--pull-never", "--layers", "--force-rm", "--tag", source.tag, "--file"]
     options.append(str(source.dockerfile))
     for key, value in source.build_args.items():
         options += ["--build-arg", f"{key}={value}"]

@@ -2,16 +2,27 @@
 
 import shutil
 import subprocess
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from t2i_dev.errors import ImageBuildError, MissingRequirementError
+from t2i_dev.locks import exclusive
 from t2i_dev.paths import images_directory
+
+# By default the storage mounts itself onto itself and stays mounted, which nobody would think of undoing.
+NO_MOUNT = "overlay.skip_mount_home=true"
+
+
+def building() -> AbstractContextManager[None]:
+    """Hold the storage for a build; containers in it can then only be leftovers of a build that was killed."""
+    return exclusive(images_directory() / ".build.lock")
 
 
 def buildah(*arguments: str, log: Path | None = None) -> str:
     """Run buildah; returns its output, which goes to `log` too. Raises `ImageBuildError` with the end of it."""
     storage, run = _storage()
-    return _run(["buildah", "--root", str(storage), "--runroot", str(run), *arguments], arguments[0], log)
+    options = ["--root", str(storage), "--runroot", str(run), "--storage-opt", NO_MOUNT]
+    return _run(["buildah", *options, *arguments], arguments[0], log)
 
 
 def export(tag: str, layout: Path) -> None:
@@ -20,7 +31,7 @@ def export(tag: str, layout: Path) -> None:
     `buildah push` cannot do that: it compresses layers for a layout, each time anew.
     """
     storage, run = _storage()
-    source = f"containers-storage:[overlay@{storage}+{run}]{tag}"
+    source = f"containers-storage:[overlay@{storage}+{run}:{NO_MOUNT}]{tag}"
     options = ["--insecure-policy", "--tmpdir", str(images_directory())]
     copy = ["copy", "--quiet", "--dest-oci-accept-uncompressed-layers", source, f"oci:{layout}:{tag}"]
     _run(["skopeo", *options, *copy], "copy")

@@ -6,7 +6,7 @@ from t2i_dev.errors import MissingRequirementError
 
 def test_a_user_without_root_is_told_what_works_instead(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
-    with pytest.raises(MissingRequirementError, match="lacks root .*cluster up --no-node") as caught:
+    with pytest.raises(MissingRequirementError, match=r"lacks root .*cluster up --no-node") as caught:
         require(node=True)
     assert "set KUBECONFIG" in str(caught.value)
 
