@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from t2i_dev import cluster_commands, image_commands
 from t2i_dev.errors import DevelopmentError
@@ -50,5 +51,5 @@ def app() -> None:
     try:
         commands()
     except DevelopmentError as error:
-        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {error}", markup=True, soft_wrap=True)
+        Console(stderr=True, highlight=False).print(f"[red]error:[/red] {escape(str(error))}", soft_wrap=True)
         raise SystemExit(1) from error

@@ -2,6 +2,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from t2i_dev.cluster import LocalCluster, register
 from t2i_dev.cluster.local_cluster import failed_logs, remove_orphans, stop_cluster
 from t2i_dev.cluster.state import CLUSTER_VARIABLE
 from t2i_dev.errors import ClusterStateError, ComponentFailedError
+from t2i_dev.paths import clusters_directory
 from t2i_dev.processes import ProcessIdentity, spawn
 
 pytestmark = pytest.mark.cluster
@@ -112,6 +115,20 @@ def test_what_a_crash_left_is_replaced_by_a_fresh_cluster(own_name: str) -> None
     second = LocalCluster.start(own_name, node=False)
     assert not any(each.alive for each in leftovers)
     assert "old" not in second.kubectl("get", "namespaces")
+
+
+@pytest.mark.parametrize("seconds", [1.0, 2.0, 4.0])
+def test_a_start_that_was_killed_at_any_point_is_cleaned_up(own_name: str, seconds: float) -> None:
+    command = [sys.executable, "-c", "from t2i_dev.main import app; app()", "cluster", "up", "--no-node"]
+    starting = subprocess.Popen([*command, "--name", own_name], stderr=subprocess.DEVNULL)
+    with pytest.raises(subprocess.TimeoutExpired):
+        starting.wait(seconds)
+    starting.kill()
+    starting.wait()
+    stop_cluster(own_name)
+    assert register.find(own_name) is None
+    assert not (clusters_directory() / own_name).exists()
+    assert not _marked(own_name)
 
 
 def test_a_process_that_was_never_recorded_is_stopped_too(own_name: str) -> None:
