@@ -1,89 +1,70 @@
-"""What is to be done about one job: the result of `decide`, carried out by `reconcile.py`.
+"""What a decision asks for: a new status, actions in order, events, and when to look again. `apply` carries it out.
 
-Order of execution: the actions as listed; then, if `write_status`, one status write with the observed resourceVersion;
-then, only if that write succeeded, the events. A failed action ends the reconcile before the status write; deciding
-again comes to the same plan.
+The order is a promise: the status is written first, and actions marked `after_status` only happen once that write went
+through, so that a killed operator finds what it had decided before it acts on it.
 """
 
-from __future__ import annotations
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
-
-if TYPE_CHECKING:
-    from t2i_api.status import JobStatus
-    from t2i_checkpoint.inspect import Judgement
+from t2i_api.status import JobStatus
+from t2i_checkpoint.inspect import Judgement
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StartPreflight:
-    """Finish unfinished archives, then survey the bucket, off the event loop; the result replaces the last one.
-
-    `attempt` and the job's generation are echoed in the facts. Ignored while one is running.
-    """
+    """Finish what an earlier process left of an archive, then survey the bucket; the result is observed later."""
 
     attempt: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StartArchive:
-    """Archive exactly these judgements, all of them foreign, off the event loop. Ignored while one is running."""
+    """Move these checkpoints, all of them foreign, to the archive; the result is observed later."""
 
     attempt: int
     judgements: tuple[Judgement, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CreateAttempt:
-    """Apply ConfigMap, Service and, last, Job of this attempt; harmless to repeat."""
+    """Create Service, ConfigMap and Job of an attempt whose number and verdict are in the persisted status."""
 
-    number: int
+    attempt: int
     resume_from: str | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeleteAttempt:
-    """Delete Job (background propagation, so that pods end with their grace), Service and ConfigMap of this attempt."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class PollProgress:
-    """Fetch `/progress` of the pod with index 0, off the event loop; the job is reconciled when the answer is there."""
+    """Delete the children of an attempt in the foreground, with the pods' grace."""
 
     attempt: int
-    pod: str
-    ip: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DeleteJob:
-    """Delete the custom resource (with its uid as precondition): its time to live after the end is over."""
+    """Delete the custom resource itself: its time to live after the end is over."""
 
 
-Action = StartPreflight | StartArchive | CreateAttempt | DeleteAttempt | PollProgress | DeleteJob
+Action = StartPreflight | StartArchive | CreateAttempt | DeleteAttempt | DeleteJob
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Event:
-    """A Kubernetes event about the job; `reason` is a constant of `decide.events.EventReason`."""
+    """A Kubernetes event about the job."""
 
-    type: Literal["Normal", "Warning"]
     reason: str
     message: str
+    type: Literal["Normal", "Warning"] = "Normal"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """The new status (None: not our job, leave it alone), what to do, what to say, and when to look again.
+    """The outcome of one decision."""
 
-    `write_status` is False if nothing changed, or only progress did and the last write is younger than 10 s; then
-    `requeue_after` brings the job back in time. `requeue_after` is in seconds; None: only when something changes.
-    """
-
-    status: JobStatus | None
-    write_status: bool = False
+    status: JobStatus | None  # None: not ours to write
     actions: tuple[Action, ...] = ()
     events: tuple[Event, ...] = ()
-    requeue_after: float | None = None
+    requeue_after: timedelta | None = None
+    status_may_wait: bool = field(default=False)  # only progress changed: at most one write in ten seconds
