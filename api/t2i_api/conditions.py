@@ -37,6 +37,8 @@ class State(StrEnum):
     INCOMPATIBLE_CHECKPOINT = "IncompatibleCheckpoint"
     OUT_OF_MEMORY = "OutOfMemory"
     DATA_INVALID = "DataInvalid"
+    NON_FINITE_LOSS = "NonFiniteLoss"
+    WORLD_SIZE_MISMATCH = "WorldSizeMismatch"
 
 
 class CheckpointReason(StrEnum):

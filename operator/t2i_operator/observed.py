@@ -86,17 +86,6 @@ class StorageError:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PreflightFacts:
-    """The preflight of one attempt: running, or done with a survey or an error."""
-
-    attempt: int
-    running: bool = False
-    survey: Survey | None = None
-    error: StorageError | None = None
-    finished_at: datetime | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
 class ArchiveFacts:
     """The archive that one attempt's preflight led to."""
 
@@ -110,6 +99,18 @@ class ArchiveFacts:
     done: bool = False
     error: StorageError | None = None
     finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreflightFacts:
+    """The preflight of one attempt: running, or done with a survey or an error."""
+
+    attempt: int
+    running: bool = False
+    survey: Survey | None = None
+    error: StorageError | None = None
+    finished_at: datetime | None = None
+    last_archive: ArchiveFacts | None = None  # the newest completed one below the job's URI, whoever made it
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,156 @@
+"""Before an attempt: older children gone, back-off over, bucket surveyed, verdict persisted; nothing asks for a GPU.
+
+The plan that decides an attempt only writes its number and the verdict into the status; its children are created by a
+later decision that reads them there (`running.py`).
+"""
+
+from datetime import timedelta
+
+from t2i_api.conditions import CheckpointReason, ConditionType, State
+from t2i_api.status import AttemptStatus, ConditionStatus
+from t2i_checkpoint.inspect import Survey
+from t2i_operator.decide import restart, verdict_status
+from t2i_operator.decide.archiving import archive
+from t2i_operator.decide.checkpoint import Archive, Choice, Resume, Stop, choose, decisive
+from t2i_operator.decide.draft import Draft
+from t2i_operator.decide.finished import finish
+from t2i_operator.observed import PreflightFacts, StorageError, StorageErrorKind
+from t2i_operator.plan import DeleteAttempt, StartPreflight
+
+_POLL = timedelta(seconds=1)
+_RETRY = timedelta(seconds=30)
+_TERMINAL = {StorageErrorKind.UNSUPPORTED_MODEL, StorageErrorKind.INVALID_LOCATION}
+_REASONS = {
+    StorageErrorKind.ACCESS_DENIED: CheckpointReason.ACCESS_DENIED,
+    StorageErrorKind.CREDENTIALS_MISSING: CheckpointReason.CREDENTIALS_MISSING,
+    StorageErrorKind.ARCHIVE_FAILED: CheckpointReason.ARCHIVE_FAILED,
+    StorageErrorKind.SOURCE_CHANGED: CheckpointReason.ARCHIVE_FAILED,
+}
+
+
+def prepare(draft: Draft) -> None:
+    """Move one step towards the next attempt."""
+    last = draft.status.attempt
+    number = (last.number if last else 0) + 1
+    if _older_children_remain(draft, number) or _backing_off(draft):
+        return
+    facts = draft.observed.preflight
+    if facts is None or facts.attempt != number:
+        _ask_for_preflight(draft, number)
+    elif facts.running:
+        _wait_for_preflight(draft)
+    elif facts.error is not None:
+        blocked(draft, facts.error, facts, number)
+    elif facts.survey is not None:
+        _act_on(draft, facts, facts.survey, number)
+    else:
+        _ask_for_preflight(draft, number)
+
+
+def _older_children_remain(draft: Draft, number: int) -> bool:
+    remain = False
+    for facts in draft.observed.attempts:
+        if facts.number >= number:
+            continue
+        if facts.job_exists and not facts.job_deleting:
+            draft.actions.append(DeleteAttempt(attempt=facts.number))
+        remain = remain or facts.job_exists or any(not pod.over for pod in facts.pods)
+    if remain:
+        draft.condition(ConditionType.RUNNING, "False", State.RESTARTING, "waiting for the last attempt's pods to go")
+        draft.look_again(_POLL)
+    return remain
+
+
+def _backing_off(draft: Draft) -> bool:
+    last = draft.status.attempt
+    if last is None or last.finished_at is None or last.outcome == State.SUSPENDED:
+        return False
+    policy = draft.observed.job.spec.failure_policy
+    left = last.finished_at + restart.delay(draft.status.restarts, policy, draft.now) - draft.now
+    if left <= timedelta(0):
+        return False
+    draft.look_again(left)
+    return True
+
+
+def _ask_for_preflight(draft: Draft, number: int) -> None:
+    draft.actions.append(StartPreflight(attempt=number))
+    _wait_for_preflight(draft)
+
+
+def _wait_for_preflight(draft: Draft) -> None:
+    message = "reading the metadata of the checkpoints in the bucket"
+    draft.condition(ConditionType.ADMITTED, "False", CheckpointReason.JUDGING, message)
+    if draft.status.condition(ConditionType.CHECKPOINT_COMPATIBLE) is None:
+        draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, "Unknown", CheckpointReason.JUDGING, message)
+    current = draft.status.condition(ConditionType.SUCCEEDED)
+    if current is None or current.reason not in {State.RESTARTING, State.BLOCKED}:
+        draft.state(State.JUDGING_CHECKPOINT, message)
+    draft.look_again(timedelta(seconds=5))
+
+
+def blocked(draft: Draft, error: StorageError, facts: PreflightFacts, number: int) -> None:
+    """The bucket could not be read or written: say why, touch nothing, look again later."""
+    if error.kind in _TERMINAL:
+        finish(draft, State.BAD_CONFIGURATION, error.message)
+        return
+    reason = _REASONS.get(error.kind, CheckpointReason.STORAGE_UNAVAILABLE)
+    stop(draft, reason, error.message)
+    _look_again_later(draft, facts, number)
+
+
+def stop(draft: Draft, reason: CheckpointReason, message: str) -> None:
+    """Start nothing, and tell the user once what to do."""
+    old = draft.status.condition(ConditionType.CHECKPOINT_COMPATIBLE)
+    if old is None or old.reason != reason or old.message != message:
+        draft.event(reason, message, warning=True)
+    known: ConditionStatus = "False" if reason is CheckpointReason.NOT_RESUMABLE else "Unknown"
+    draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, known, reason, message)
+    draft.condition(ConditionType.ADMITTED, "False", reason, message)
+    draft.state(State.BLOCKED, message)
+
+
+def _look_again_later(draft: Draft, facts: PreflightFacts, number: int) -> None:
+    due = (facts.finished_at or draft.now) + _RETRY
+    if draft.now >= due:
+        draft.actions.append(StartPreflight(attempt=number))
+        draft.look_again(_POLL)
+    else:
+        draft.look_again(due - draft.now)
+
+
+def _act_on(draft: Draft, facts: PreflightFacts, survey: Survey, number: int) -> None:
+    choice = choose(survey, draft.observed.job.spec.checkpoint.on_incompatible)
+    judgement = decisive(survey)
+    if judgement is not None or not verdict_status.foreign_is_shown(draft, number):
+        verdict_status.show(draft, survey, judgement, choice, number)
+    if isinstance(choice, Stop):
+        if choice.terminal:
+            draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, "False", choice.reason, choice.message)
+            finish(draft, State.INCOMPATIBLE_CHECKPOINT, choice.message)
+            return
+        stop(draft, choice.reason, choice.message)
+        _look_again_later(draft, facts, number)
+    elif isinstance(choice, Archive):
+        archive(draft, choice, number)
+    else:
+        _admit(draft, facts, choice, number)
+
+
+def _admit(draft: Draft, facts: PreflightFacts, choice: Choice, number: int) -> None:
+    verdict_status.settle_archive(draft, facts, number)
+    resumed = choice.judgement if isinstance(choice, Resume) else None
+    draft.update(
+        attempt=AttemptStatus(
+            number=number,
+            resume_from=resumed.name if resumed else None,
+            resumed_from_step=resumed.step if resumed else None,
+            started_at=draft.now,
+        )
+    )
+    begin = f"resuming exactly at step {resumed.step} ({resumed.name})" if resumed else "starting at step 0"
+    verdict_status.compatible(draft, resumed, number)
+    draft.condition(ConditionType.ADMITTED, "True", "Admitted", f"attempt {number}: {begin}")
+    draft.state(State.RESTARTING if number > 1 else State.STARTING, f"attempt {number}: {begin}")
+    draft.event("AttemptStarted", f"attempt {number}: {begin}")
+    draft.look_again(timedelta(0))

@@ -1,0 +1,109 @@
+"""An attempt whose number is in the persisted status: create its children, follow them, recognise how they end."""
+
+from datetime import timedelta
+
+from t2i_api.conditions import ConditionType, State
+from t2i_api.status import AttemptStatus
+from t2i_operator.decide import restart
+from t2i_operator.decide.draft import Draft
+from t2i_operator.decide.ending import Ending, classify
+from t2i_operator.decide.finished import complete, finish
+from t2i_operator.decide.progress import last_report, progress_status, readable
+from t2i_operator.observed import AttemptFacts
+from t2i_operator.plan import CreateAttempt, DeleteAttempt
+
+_POLL = timedelta(seconds=2)
+
+
+def run(draft: Draft, attempt: AttemptStatus) -> None:
+    """Move one step along the attempt's life."""
+    facts = draft.observed.attempt(attempt.number)
+    if facts is None or not facts.job_exists:
+        if attempt.running_since is not None:
+            _end(draft, attempt, Ending("JobDeleted", f"the Job of attempt {attempt.number} was deleted"))
+        else:
+            draft.actions.append(CreateAttempt(attempt=attempt.number, resume_from=attempt.resume_from))
+            draft.look_again(_POLL)
+        return
+    _report(draft, facts)
+    if facts.succeeded:
+        _complete(draft)
+    elif facts.failed or facts.job_deleting:
+        _end(draft, attempt, classify(facts))
+    elif facts.job_suspended:
+        draft.condition(ConditionType.ADMITTED, "False", State.QUEUED, "waiting for quota in the queue")
+        draft.state(State.QUEUED, "waiting for quota in the queue")
+    elif facts.all_running and len(facts.pods) == draft.observed.job.spec.workers.count:
+        _follow(draft, attempt)
+    elif attempt.running_since is None:
+        _starting(draft, facts)
+    draft.look_again(_POLL)
+
+
+def _report(draft: Draft, facts: AttemptFacts) -> None:
+    report = last_report(facts, draft.observed.progress)
+    if report is not None:
+        draft.update(progress=progress_status(report, draft.status.progress, draft.now))
+
+
+def _complete(draft: Draft) -> None:
+    progress = draft.status.progress
+    steps = draft.observed.job.spec.training.steps
+    if progress is not None and progress.step == steps:
+        draft.update(progress=progress.model_copy(update={"eta": "", "percentage": "100%"}))
+    complete(draft, f"trained {steps} steps; the model and its samples lie in {draft.observed.job.spec.checkpoint.uri}")
+
+
+def _follow(draft: Draft, attempt: AttemptStatus) -> None:
+    if attempt.running_since is None:
+        attempt = attempt.model_copy(update={"running_since": draft.now})
+        draft.update(attempt=attempt)
+    draft.condition(ConditionType.RUNNING, "True", State.TRAINING, f"all pods of attempt {attempt.number} run")
+    begin = "step 0" if attempt.resumed_from_step is None else f"step {attempt.resumed_from_step}"
+    draft.state(State.TRAINING, f"attempt {attempt.number} trains since {begin}")
+    moved = max(filter(None, (attempt.running_since, draft.status.progress and draft.status.progress.advanced_at)))
+    limit = timedelta(seconds=draft.observed.job.spec.failure_policy.stall_seconds)
+    if draft.now - moved > limit:
+        _end(
+            draft,
+            attempt,
+            Ending("Stalled", f"no new step for {readable(limit.total_seconds())} while all pods run"),
+        )
+
+
+def _starting(draft: Draft, facts: AttemptFacts) -> None:
+    waiting = next((pod for pod in facts.pods if pod.unschedulable_message), None)
+    stuck = next((pod for pod in facts.pods if pod.waiting_reason not in {"", "ContainerCreating"}), None)
+    if waiting is not None:
+        message = f"pod {waiting.name} cannot be scheduled: {waiting.unschedulable_message}"
+    elif stuck is not None:
+        message = f"pod {stuck.name} does not start: {stuck.waiting_reason}"
+    else:
+        message = f"attempt {facts.number}: {len(facts.pods)} pod(s) are starting"
+    draft.condition(ConditionType.RUNNING, "False", State.STARTING, message)
+    draft.state(State.STARTING if facts.number == 1 else State.RESTARTING, message)
+
+
+def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
+    policy = draft.observed.job.spec.failure_policy
+    if ending.final is not None:
+        finish(draft, ending.final, ending.message)
+        return
+    if ending.counted and restart.exhausted(draft.status.restarts, policy, draft.now):
+        finish(
+            draft,
+            State.RESTARTS_EXHAUSTED,
+            f"{ending.message}; failurePolicy.maxRestarts ({policy.max_restarts}) is used up. Look at the pods' logs, "
+            "mend the cause, and create the job anew: it resumes at the last checkpoint",
+        )
+        return
+    draft.update(
+        attempt=attempt.model_copy(update={"finished_at": draft.now, "outcome": ending.cause[:64]}),
+        restarts=restart.record(draft.status.restarts, ending, attempt.number, draft.now),
+    )
+    message = f"attempt {attempt.number} ended: {ending.message}"
+    draft.condition(ConditionType.RUNNING, "False", State.RESTARTING, message)
+    draft.state(State.RESTARTING, message)
+    draft.event("AttemptEnded", message, warning=True)
+    draft.actions.append(DeleteAttempt(attempt=attempt.number))
+    draft.look_again(timedelta(0))
