@@ -47,7 +47,8 @@ disabled_plugins = ["io.containerd.internal.v1.opt", "io.containerd.nri.v1.nri"]
 
 
 # Root in a container often lacks CAP_SYS_RESOURCE: without restrict_oom_score_adj every sandbox then fails with
-# "can't get final child's PID from pipe".
+# "can't get final child's PID from pipe". Network namespaces of pods lie below the cluster's own directory, so that
+# stopping it finds them all.
 def _toml_v2(files: Files, network: NodeNetwork) -> str:
     """For containerd 1.x."""
     cri = "io.containerd.grpc.v1.cri"
@@ -57,6 +58,7 @@ def _toml_v2(files: Files, network: NodeNetwork) -> str:
   sandbox_image = "{PAUSE_IMAGE}"
   disable_apparmor = true
   restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
   [plugins."{cri}".cni]
     bin_dir = "{CNI_PLUGINS}"
     conf_dir = "{files.configuration / "cni"}"
@@ -82,6 +84,7 @@ def _toml_v3(files: Files, network: NodeNetwork) -> str:
 [plugins."{runtime}"]
   disable_apparmor = true
   restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
   [plugins."{runtime}".cni]
     bin_dirs = ["{CNI_PLUGINS}"]
     conf_dir = "{files.configuration / "cni"}"

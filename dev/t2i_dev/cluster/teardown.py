@@ -4,7 +4,6 @@ Works from the directory and slot alone, so it also cleans up after a start that
 """
 
 import contextlib
-import json
 import shutil
 import signal
 import subprocess
@@ -50,7 +49,7 @@ def _remove_node(files: Files, net: NodeNetwork) -> None:
             container_runtime.remove_containers(files.containerd_socket)
     _kill_marked(files, lambda _: True)
     _unmount_below(files.directory)
-    _delete_pod_namespaces(net)
+    _delete_pod_network_records(net)
     network.delete(net)
     _delete_log_links(files)
 
@@ -84,13 +83,9 @@ def _unmount_below(directory: Path) -> None:
             subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
 
 
-def _delete_pod_namespaces(net: NodeNetwork) -> None:
-    """The network plugin records the namespace of every pod under the name of our pod network."""
+def _delete_pod_network_records(net: NodeNetwork) -> None:
+    """The network plugins record every pod's interface in one folder of the machine."""
     for result in CNI_RESULTS.glob(f"{net.namespace}-*"):
-        with contextlib.suppress(ValueError):
-            name = Path(json.loads(result.read_text()).get("netns") or "").name
-            if name.startswith("cni-") and Path("/run/netns", name).exists():
-                subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
         result.unlink(missing_ok=True)
 
 

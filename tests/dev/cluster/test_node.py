@@ -170,7 +170,7 @@ def test_a_second_node_cluster_runs_beside_it_and_leaves_nothing(cluster: LocalC
     def settings() -> list[str]:
         return [Path("/proc/sys", name).read_text() for name in KUBELET_SETTINGS]
 
-    while_first_runs = settings()
+    while_first_runs, namespaces = settings(), set(Path("/run/netns").iterdir())
     second = LocalCluster.start(own_name)
     assert second.network is not None
     load_images(second, [IMAGE], QUIET)
@@ -184,6 +184,7 @@ def test_a_second_node_cluster_runs_beside_it_and_leaves_nothing(cluster: LocalC
 
     assert not any(each.alive for each in processes)
     assert not any(_traces(second).values())
+    assert set(Path("/run/netns").iterdir()) == namespaces
     assert settings() == while_first_runs, "the last cluster to go restores the kernel's settings, not this one"
     assert finish(cluster, job("still-there", ["true"])) == ""
 
