@@ -1,4 +1,4 @@
-"""The two files that tell a trainer what to do: the job as the user wrote it, the attempt as the operator decided it."""
+"""The two files that tell a trainer what to do: the job as written, the attempt as the operator decided it."""
 
 import json
 from typing import Any

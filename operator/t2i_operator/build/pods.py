@@ -1,4 +1,4 @@
-"""The pod template: restricted by default (Pod Security Standards, "restricted"), changed only where the spec allows it."""
+"""The pod template: restricted by default (Pod Security Standards), changed only where the spec allows it."""
 
 from typing import Any
 

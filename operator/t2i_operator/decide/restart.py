@@ -37,4 +37,5 @@ def delay(restarts: RestartStatus, policy: FailurePolicy, now: datetime) -> time
     counted = counted_in_window(restarts, policy, now)
     if counted <= 1:
         return timedelta(0)
-    return min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(counted - 2, 16))
+    doublings: int = min(counted - 2, 16)
+    return min(_LONGEST_DELAY, _FIRST_DELAY * (1 << doublings))

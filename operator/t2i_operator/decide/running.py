@@ -61,7 +61,8 @@ def _follow(draft: Draft, attempt: AttemptStatus) -> None:
     draft.condition(ConditionType.RUNNING, "True", State.TRAINING, f"all pods of attempt {attempt.number} run")
     begin = "step 0" if attempt.resumed_from_step is None else f"step {attempt.resumed_from_step}"
     draft.state(State.TRAINING, f"attempt {attempt.number} trains since {begin}")
-    moved = max(filter(None, (attempt.running_since, draft.status.progress and draft.status.progress.advanced_at)))
+    advanced = draft.status.progress.advanced_at if draft.status.progress else None
+    moved = max(moment for moment in (attempt.running_since, advanced, draft.observed.created_at) if moment is not None)
     limit = timedelta(seconds=draft.observed.job.spec.failure_policy.stall_seconds)
     if draft.now - moved > limit:
         _end(
