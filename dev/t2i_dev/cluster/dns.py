@@ -1,6 +1,5 @@
 """Cluster DNS: CoreDNS as a process on the node's address, with the few plugins that a cluster needs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +49,6 @@ def write_configuration(files: Files, network: NodeNetwork, api_url: str) -> Non
   }}
 }}
 """
-    )
-    (files.configuration / "coredns-rbac.json").write_text(
-        json.dumps({"apiVersion": "v1", "kind": "List", "items": rbac()})
     )
 
 

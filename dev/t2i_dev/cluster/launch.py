@@ -79,12 +79,14 @@ class Launch:
         if self.network is not None:
             with self.progress.stage("node"):
                 self._start_node(self.network)
-        wait_until(
-            lambda: self.client.get("/api/v1/namespaces/default/serviceaccounts/default") is not None,
-            "the default service account",
-            timeout_seconds=API_SERVER_TIMEOUT_SECONDS,
-            poll_seconds=0.2,
-        )
+        with self.progress.stage("controllers"):
+            # The last that the controllers make; without it every pod is refused.
+            wait_until(
+                lambda: self.client.get("/api/v1/namespaces/default/serviceaccounts/default") is not None,
+                "the default service account",
+                timeout_seconds=API_SERVER_TIMEOUT_SECONDS,
+                poll_seconds=0.2,
+            )
         self.state = self.state.model_copy(update={"ready": True})
         save(self.state)
         return self.state
