@@ -48,7 +48,8 @@ def _pod_spec(job: DiffusionTrainingJob, attempt: int, default_image: str) -> di
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "subdomain": name,
-        "automountServiceAccountToken": template.service_account_name is not None,
+        # Workload identities bring a projected token of their own; none needs the API server.
+        "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": template.termination_grace_period_seconds,
         "securityContext": {
@@ -58,7 +59,7 @@ def _pod_spec(job: DiffusionTrainingJob, attempt: int, default_image: str) -> di
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, default_image)],
+        "containers": [_container(job, attempt, default_image)],
         "volumes": [
             {"name": "configuration", "configMap": {"name": name}},
             {"name": "scratch", "emptyDir": {}},
@@ -82,12 +83,12 @@ def _placement(template: PodTemplate) -> dict[str, Any]:
     return {key: value for key, value in optional.items() if value}
 
 
-def _container(job: DiffusionTrainingJob, default_image: str) -> dict[str, Any]:
+def _container(job: DiffusionTrainingJob, attempt: int, default_image: str) -> dict[str, Any]:
     return {
         "name": CONTAINER_NAME,
         "image": job.spec.workers.image or default_image,
         "imagePullPolicy": "IfNotPresent",
-        "env": _environment(job),
+        "env": _environment(job, attempt),
         "ports": [
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"},
@@ -108,15 +109,18 @@ def _container(job: DiffusionTrainingJob, default_image: str) -> dict[str, Any]:
     }
 
 
-def _environment(job: DiffusionTrainingJob) -> list[dict[str, Any]]:
+def _environment(job: DiffusionTrainingJob, attempt: int) -> list[dict[str, Any]]:
+    name = child_name(job.metadata.name, attempt)
     ours: dict[str, str] = {
+        "MASTER_ADDR": f"{name}-0.{name}",
+        "MASTER_PORT": str(RENDEZVOUS_PORT),
         "HOME": SCRATCH_DIRECTORY,
         "TMPDIR": SCRATCH_DIRECTORY,
         "PYTHONUNBUFFERED": "1",
     }
     if job.spec.checkpoint.region is not None:
         ours["AWS_REGION"] = job.spec.checkpoint.region
-    environment: list[dict[str, Any]] = [{"name": name, "value": value} for name, value in ours.items()]
+    environment: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in ours.items()]
     environment += [
         {"name": variable.name, "value": variable.value}
         for variable in job.spec.workers.template.env
