@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from t2i_dev import cluster_commands, image_commands
+from t2i_dev.demo.command import demo
 from t2i_dev.errors import DevelopmentError
 from t2i_dev.progress import Progress
 from t2i_dev.setup import prepare
@@ -44,6 +45,9 @@ def tools(
     ensure_tools(ALL_TOOLS, Progress(), keep_compiler_cache=keep_compiler_cache)
     for tool in ALL_TOOLS:
         typer.echo(tool.directory)
+
+
+commands.command()(demo)
 
 
 def app() -> None:

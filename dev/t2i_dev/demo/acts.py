@@ -1,4 +1,4 @@
-"""The story, act by act: the old checkpoint, the verdict, the archive, training, a killed pod, the exact resume, the end.
+"""The story, act by act: old checkpoint, verdict, archive, training, a killed pod, the exact resume, the end.
 
 Each act waits for what a user would see and returns what it saw, so that the demo can tell it and the end-to-end test
 can hold it against cluster and bucket.
@@ -8,13 +8,14 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from t2i_api.status import ArchiveStatus, AttemptStatus, CheckpointStatus, JobStatus
 from t2i_dev.demo.environment import DemoEnvironment
 from t2i_dev.demo.job_view import JobView, finished
 from t2i_dev.demo.plan import DemoPlan
 from t2i_dev.errors import ComponentFailedError
-from t2i_dev.story.old_checkpoint import OldCheckpoints, upload_old_checkpoints
+from t2i_dev.story import old_checkpoint
 
 Watcher = Callable[[JobStatus], None]
 
@@ -25,7 +26,7 @@ VERDICT_TIMEOUT_SECONDS = 120.0
 class Judged:
     """Act one: what the operator said of the old checkpoints, and what it did with them."""
 
-    old: OldCheckpoints
+    old: dict[str, str]  # key below the job's URI -> sha256
     verdict: CheckpointStatus
     archive: ArchiveStatus
 
@@ -55,9 +56,9 @@ class MetricsRow:
     attempt: int
 
 
-def put_old_checkpoints(environment: DemoEnvironment, plan: DemoPlan) -> OldCheckpoints:
+def put_old_checkpoints(environment: DemoEnvironment, plan: DemoPlan, directory: Path) -> dict[str, str]:
     """Write what the team's old program left in the bucket: a home-made UNet at steps 4000 and 5000."""
-    return upload_old_checkpoints(environment.store(plan.job.spec.checkpoint.uri))
+    return old_checkpoint.put_old_checkpoints(environment.store(plan.job.spec.checkpoint.uri), directory)
 
 
 def apply_job(
@@ -69,7 +70,7 @@ def apply_job(
     return JobView(environment.cluster, document["metadata"]["name"])
 
 
-def see_verdict(view: JobView, old: OldCheckpoints) -> Judged:
+def see_verdict(view: JobView, old: dict[str, str]) -> Judged:
     """Wait for the verdict and the archive."""
 
     def archived(status: JobStatus) -> bool:

@@ -56,7 +56,7 @@ def tell(
 ) -> tuple[JobStatus, Gallery]:
     """The acts in their order, each with what there is to see."""
     with progress.stage("put checkpoints of the old custom UNet into the bucket"):
-        old = acts.put_old_checkpoints(environment, plan)
+        old = acts.put_old_checkpoints(environment, plan, directory / "old")
     with progress.stage("kubectl apply; the operator judges what lies there"):
         view = acts.apply_job(environment, plan)
         judged = acts.see_verdict(view, old)
@@ -97,7 +97,7 @@ def conclude(
     table.add_row("in the bucket", plan.job.spec.checkpoint.uri)
     table.add_row("last loss in Prometheus", ", ".join(f"{series.last:.4f}" for series in losses) or "none")
     table.add_row("restarts", str(status.restarts.total))
-    for name, share in gallery.score.items():
-        table.add_row(f"pictures: {name}", share)
+    for name, words in gallery.rows():
+        table.add_row(f"pictures, {name}", words)
     console.print(table)
     progress.summary()

@@ -37,7 +37,7 @@ def describe(status: JobStatus) -> str:
         return status.message
     return (
         f"attempt {attempt.number if attempt else '-'}  step {progress.step}/{progress.target_steps}  "
-        f"loss {progress.loss_text or '-'}  checkpoint {progress.last_checkpoint_step or '-'}  ETA {progress.eta or '-'}"
+        f"loss {progress.loss_text or '-'}  saved {progress.last_checkpoint_step or '-'}  ETA {progress.eta or '-'}"
     )
 
 

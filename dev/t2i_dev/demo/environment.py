@@ -11,15 +11,14 @@ from typing import Any
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import Credentials, Store
 from t2i_dev.cluster import LocalCluster
-from t2i_dev.demo.plan import DATA_URI, SECRET_NAME, TEXT_ENCODER_URI
+from t2i_dev.demo.plan import BUCKET_URI, SECRET_NAME
 from t2i_dev.errors import ComponentFailedError
 from t2i_dev.images.load import load_images
 from t2i_dev.images.project import OPERATOR_IMAGE, PROJECT_IMAGES, TRAINER_IMAGE, build_project_images
 from t2i_dev.paths import repository_root
 from t2i_dev.progress import Progress
 from t2i_dev.prometheus import Prometheus
-from t2i_dev.story.emoji import upload_emoji
-from t2i_dev.story.text_encoder import upload_text_encoder
+from t2i_dev.story.prepare import prepare_bucket
 from t2i_dev.tools import HELM
 
 OPERATOR_NAMESPACE = "t2i-system"
@@ -66,8 +65,7 @@ def demo_environment(cluster: LocalCluster, directory: Path, progress: Progress)
         prometheus = stack.enter_context(Prometheus.start(directory / "prometheus", scrape_configs(cluster)))
         environment = DemoEnvironment(cluster, prometheus)
         with progress.stage("put captioned pictures and the text encoder into the bucket"):
-            upload_emoji(environment.store(DATA_URI))
-            upload_text_encoder(environment.store(TEXT_ENCODER_URI))
+            prepare_bucket(environment.store(BUCKET_URI))
         create_secret(cluster)
         yield environment
 

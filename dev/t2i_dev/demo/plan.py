@@ -1,6 +1,5 @@
 """What a run of the demo consists of: the short one for CI, the full one whose pictures follow their prompts."""
 
-import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ import yaml
 from t2i_api.job import DiffusionTrainingJob
 from t2i_dev.paths import repository_root
 
-DATA_URI = "s3://t2i/data/emoji"
-TEXT_ENCODER_URI = "s3://t2i/models/all-minilm-l6-v2"
+BUCKET_URI = "s3://t2i"
 SECRET_NAME = "bucket-credentials"
 
 
@@ -25,7 +23,7 @@ class DemoPlan:
 
     def document(self, *, endpoint: str, name: str | None = None, uri: str | None = None) -> dict[str, Any]:
         """The example as an object for kubectl, with the endpoint of the local S3 server."""
-        document = copy.deepcopy(yaml.safe_load(self.example.read_text()))
+        document: dict[str, Any] = yaml.safe_load(self.example.read_text())
         document["spec"]["checkpoint"]["endpoint"] = endpoint
         if name is not None:
             document["metadata"]["name"] = name

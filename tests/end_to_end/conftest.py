@@ -1,0 +1,92 @@
+"""The short demo, run once with real pods while the operator is killed ten times, and once undisturbed."""
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pytest
+
+from t2i_api.status import JobStatus
+from t2i_dev.cluster import LocalCluster
+from t2i_dev.demo import acts
+from t2i_dev.demo.environment import DemoEnvironment, demo_environment
+from t2i_dev.demo.job_view import JobView
+from t2i_dev.demo.plan import DemoPlan, short_plan
+from t2i_dev.progress import Progress
+
+OPERATOR_KILLS = 10
+# Short enough that ten fall into the story; long enough that the operator does something between two.
+KILL_INTERVAL_SECONDS = (2.0, 14.0)
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything that was seen while the story ran."""
+
+    environment: DemoEnvironment
+    plan: DemoPlan
+    view: JobView
+    judged: acts.Judged
+    killed: acts.Killed
+    resumed: acts.Resumed
+    end: JobStatus
+    operator_kills: int
+    started_at: float
+    ended_at: float
+    undisturbed: JobView
+    undisturbed_uri: str
+
+    @property
+    def uri(self) -> str:
+        return self.plan.job.spec.checkpoint.uri
+
+
+@contextmanager
+def _operator_killed_at_random(environment: DemoEnvironment) -> Iterator[list[float]]:
+    moments: list[float] = []
+    done = threading.Event()
+    generator = random.Random(20260)  # noqa: S311  # reproducible moments, not secrets
+
+    def kill() -> None:
+        while len(moments) < OPERATOR_KILLS and not done.wait(generator.uniform(*KILL_INTERVAL_SECONDS)):
+            environment.kill_operator()
+            moments.append(time.time())
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        yield moments
+        # A fast machine may finish the story before the tenth kill: the rest hits the finished job, which must stay so.
+        killer.join()
+    finally:
+        done.set()
+        killer.join()
+
+
+def _nothing(status: JobStatus) -> None:
+    del status
+
+
+@pytest.fixture(scope="session")
+def story(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
+    plan = short_plan()
+    with demo_environment(local_cluster, tmp_path_factory.mktemp("demo"), Progress()) as environment:
+        started_at = time.time()
+        old = acts.put_old_checkpoints(environment, plan, tmp_path_factory.mktemp("old"))
+        with _operator_killed_at_random(environment) as moments:
+            view = acts.apply_job(environment, plan)
+            judged = acts.see_verdict(view, old)
+            killed = acts.kill_half_way(view, plan, _nothing)
+            resumed = acts.see_resume(view, plan)
+            acts.see_end(view, plan, _nothing)
+        end = view.status()
+        ended_at = time.time()
+        uri = f"{plan.job.spec.checkpoint.uri}-undisturbed"
+        undisturbed = acts.apply_job(environment, plan, name="undisturbed", uri=uri)
+        acts.see_end(undisturbed, plan, _nothing)
+        yield Story(
+            environment, plan, view, judged, killed, resumed, end, len(moments), started_at, ended_at, undisturbed, uri
+        )
