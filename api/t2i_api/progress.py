@@ -79,10 +79,14 @@ class TerminationMessage(StatusModel):
 
     def to_log(self) -> str:
         """Return the text for the termination log, cut so that the kubelet keeps it whole."""
-        text = self.model_dump_json(by_alias=True, exclude_none=True)
-        if len(text.encode()) <= MAXIMUM_TERMINATION_BYTES:
-            return text
-        return self.model_copy(update={"message": self.message[:500]}).model_dump_json(by_alias=True, exclude_none=True)
+        bare = self.progress and self.progress.model_copy(update={"last_samples": None})
+        shorter = (
+            self,
+            self.model_copy(update={"message": self.message[:500]}),
+            self.model_copy(update={"message": self.message[:200], "progress": bare}),
+        )
+        texts = [said.model_dump_json(by_alias=True, exclude_none=True) for said in shorter]
+        return next((text for text in texts if len(text.encode()) <= MAXIMUM_TERMINATION_BYTES), texts[-1])
 
 
 def reason_of(code: ExitCode) -> str:

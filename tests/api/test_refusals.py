@@ -61,7 +61,10 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"spec.diffusion.schedule": "squaredcos_cap_v2"},
         ("spec.diffusion.schedule", '"Cosine"', '"ScaledLinear"'),
     ),
-    "dropout of everything": ({"spec.diffusion.conditioningDropout": 1}, ("conditioningDropout", "less than or equal to")),
+    "dropout of everything": (
+        {"spec.diffusion.conditioningDropout": 1},
+        ("conditioningDropout", "less than or equal to"),
+    ),
     "no steps": ({"spec.training.steps": 0}, ("spec.training.steps", "greater than or equal to 1")),
     "learning rate of zero": ({"spec.training.learningRate": 0}, ("spec.training.learningRate", "greater than 0")),
     "learning rate as text": (
