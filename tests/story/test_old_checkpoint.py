@@ -52,9 +52,9 @@ def test_the_weights_load_back_and_the_output_layer_never_learned(files: dict[st
 
 
 def test_the_survey_calls_them_foreign_custom_unets_and_the_hashes_are_those_of_the_bucket(
-    store: Store, tmp_path: Path
+    store: Store, files: dict[str, Path]
 ) -> None:
-    hashes = put_old_checkpoints(store, tmp_path)
+    hashes = put_old_checkpoints(store, files)
     job = DiffusionTrainingJob.from_object(yaml.safe_load(EXAMPLE.read_text("utf-8")))
     judged = survey(store, wanted_from(job.spec)).judgements
     assert [(each.name, each.step) for each in judged] == [("checkpoint-00005000", 5000), ("checkpoint-00004000", 4000)]
@@ -67,4 +67,4 @@ def test_the_survey_calls_them_foreign_custom_unets_and_the_hashes_are_those_of_
     stored = {info.key: content_sha256(store, info) for info in store.list("checkpoints/")}
     assert stored == hashes
     key = "checkpoints/checkpoint-00005000/model.safetensors"
-    assert hashes[key] == hashlib.sha256((tmp_path / key).read_bytes()).hexdigest()
+    assert hashes[key] == hashlib.sha256(files[key].read_bytes()).hexdigest()

@@ -51,6 +51,7 @@ class CustomUNet(nn.Module):
     def __init__(self, channels: int = CHANNELS) -> None:
         super().__init__()
         wide = 2 * channels
+        self.channels = channels
         self.time_embed = nn.Sequential(nn.Linear(channels, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING))
         self.text_embed = nn.Linear(TEXT_WIDTH, _EMBEDDING)
         self.input_conv = nn.Conv2d(3, channels, 3, padding=1)
@@ -67,7 +68,7 @@ class CustomUNet(nn.Module):
 
     def forward(self, x: Tensor, timesteps: Tensor, text: Tensor) -> Tensor:
         """Return the predicted noise, shaped as `x`; all zeros before training, by the zeroed output layer."""
-        embedding = self.time_embed(_sinusoids(timesteps, self.time_embed[0].in_features)) + self.text_embed(text)
+        embedding = self.time_embed(_sinusoids(timesteps, self.channels)) + self.text_embed(text)
         hidden = self.input_conv(x)
         skips: list[Tensor] = []
         for index, block in enumerate(self.input_blocks):

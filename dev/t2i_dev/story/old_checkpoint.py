@@ -5,7 +5,7 @@ process, and whoever runs the demo or the tests may need another.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -30,9 +30,8 @@ def write_old_checkpoints(directory: Path, steps: Sequence[int] = STEPS) -> dict
     return {path.relative_to(directory).as_posix(): path for path in files}
 
 
-def put_old_checkpoints(store: Store, directory: Path, steps: Sequence[int] = STEPS) -> dict[str, str]:
-    """Write and upload; returns key -> hex SHA-256 of every file, to check an archive byte for byte."""
-    files = write_old_checkpoints(directory, steps)
+def put_old_checkpoints(store: Store, files: Mapping[str, Path]) -> dict[str, str]:
+    """Upload what was written; returns key -> hex SHA-256 of every file, to check an archive byte for byte."""
     for key, path in files.items():
         store.upload(key, path)
     return {key: hashlib.sha256(path.read_bytes()).hexdigest() for key, path in files.items()}

@@ -114,7 +114,7 @@ def _read(sample: Sample) -> NDArray[np.float32]:
 
 def _pixels(picture: Image.Image) -> NDArray[np.float32]:
     """Return [SIDE, SIDE, 3] in [0, 1]."""
-    return np.asarray(picture.convert("RGB"), dtype=np.float32) / 255
+    return np.asarray(picture.convert("RGB"), dtype=np.float32) / np.float32(255)
 
 
 def _shares(scores: Sequence[SampleScore]) -> Shares:
