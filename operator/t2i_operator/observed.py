@@ -58,6 +58,7 @@ class AttemptFacts:
     failure_reason: str = ""  # reason of that condition, e.g. PodFailurePolicy
     failure_message: str = ""
     pods: tuple[PodFacts, ...] = ()
+    parallelism: int | None = None  # of the Job; None: not known, then the spec's workers.count holds
 
     @property
     def all_running(self) -> bool:
@@ -126,6 +127,7 @@ class Observed:
     progress: Progress | None = None  # the newest that rank 0 of the newest attempt reported, if any
     invalid_spec: str = ""  # why the spec cannot be read although the API server took it
     last_status_write: datetime | None = field(default=None)
+    watched_since: datetime | None = None  # since when this process polls the job: a stall is never older than that
 
     def attempt(self, number: int) -> AttemptFacts | None:
         """The children of that attempt, if any are left."""

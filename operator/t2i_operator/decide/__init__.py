@@ -5,7 +5,7 @@ from t2i_api.job import DEFAULT_CONTROLLER
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.finished import finish, is_finished, tend_finished
 from t2i_operator.decide.preparation import prepare
-from t2i_operator.decide.running import run
+from t2i_operator.decide.running import completed, run
 from t2i_operator.decide.suspension import suspend
 from t2i_operator.observed import Observed
 from t2i_operator.plan import Plan
@@ -25,6 +25,9 @@ def decide(observed: Observed) -> Plan:
         return draft.plan()
     if observed.invalid_spec:
         finish(draft, State.BAD_CONFIGURATION, observed.invalid_spec)
+    elif (finished := completed(draft)) is not None:
+        # Whatever else happened since: it is done.
+        run(draft, finished)
     elif _past_deadline(draft):
         finish(draft, State.DEADLINE_EXCEEDED, "failurePolicy.deadlineSeconds is over: checkpoints are kept")
     elif job.spec.suspend:

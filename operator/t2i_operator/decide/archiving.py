@@ -6,16 +6,19 @@ from t2i_api.conditions import CheckpointReason, ConditionType, State
 from t2i_api.status import ArchiveStatus
 from t2i_operator.decide.checkpoint import Archive
 from t2i_operator.decide.draft import Draft
-from t2i_operator.observed import ArchiveFacts
+from t2i_operator.observed import ArchiveFacts, PreflightFacts
 from t2i_operator.plan import StartArchive, StartPreflight
 
 _POLL = timedelta(seconds=1)
 _RETRY = timedelta(seconds=30)
 
 
-def archive(draft: Draft, choice: Archive, number: int) -> None:
+def archive(draft: Draft, preflight: PreflightFacts, choice: Archive, number: int) -> None:
     """Move one step towards an archive of everything that does not fit."""
     facts = draft.observed.archive
+    if facts is not None and _is_answered(facts, preflight):
+        # The survey is younger than that archive's end, and what it found still has to go.
+        facts = None
     message = f"moving {len(choice.judgements)} checkpoint(s) that do not fit to the archive, verifying every byte"
     if facts is None or facts.attempt != number:
         draft.actions.append(StartArchive(attempt=number, judgements=choice.judgements))
@@ -45,6 +48,16 @@ def archive_status(facts: ArchiveFacts) -> ArchiveStatus:
     )
 
 
+def _is_answered(facts: ArchiveFacts, preflight: PreflightFacts) -> bool:
+    over = facts.done or facts.error is not None
+    return (
+        over
+        and facts.finished_at is not None
+        and preflight.finished_at is not None
+        and preflight.finished_at > facts.finished_at
+    )
+
+
 def _show(draft: Draft, facts: ArchiveFacts) -> None:
     if facts.location:
         draft.update(archive=archive_status(facts))
@@ -60,7 +73,7 @@ def _failed(draft: Draft, facts: ArchiveFacts, number: int) -> None:
     draft.state(State.BLOCKED, message)
     due = (facts.finished_at or draft.now) + _RETRY
     if draft.now >= due:
-        # A fresh survey finishes or gives up what was begun; its result leads here again.
+        # It finishes or gives up what was begun; if something is left to archive, that is a new archive.
         draft.actions.append(StartPreflight(attempt=number))
         draft.look_again(_POLL)
     else:

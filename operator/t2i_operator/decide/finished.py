@@ -57,5 +57,7 @@ def _end_attempt(draft: Draft, outcome: str) -> None:
 
 def _stop_everything(draft: Draft) -> None:
     for facts in draft.observed.attempts:
-        if facts.job_exists and not facts.job_deleting:
+        # One that is over runs nothing; its pods stay for their logs.
+        over = facts.failed or facts.succeeded
+        if facts.job_exists and not facts.job_deleting and not over:
             draft.actions.append(DeleteAttempt(attempt=facts.number))

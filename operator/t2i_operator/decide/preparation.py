@@ -11,7 +11,7 @@ from t2i_api.status import AttemptStatus, ConditionStatus
 from t2i_checkpoint.inspect import Survey
 from t2i_operator.decide import restart, verdict_status
 from t2i_operator.decide.archiving import archive
-from t2i_operator.decide.checkpoint import Archive, Choice, Resume, Stop, choose, decisive
+from t2i_operator.decide.checkpoint import Archive, Choice, Resume, StartFresh, Stop, choose, decisive
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.finished import finish
 from t2i_operator.observed import PreflightFacts, StorageError, StorageErrorKind
@@ -19,7 +19,8 @@ from t2i_operator.plan import DeleteAttempt, StartPreflight
 
 _POLL = timedelta(seconds=1)
 _RETRY = timedelta(seconds=30)
-_TERMINAL = {StorageErrorKind.UNSUPPORTED_MODEL, StorageErrorKind.INVALID_LOCATION}
+# A bucket may still be created and an endpoint corrected; the model cannot change.
+_TERMINAL = {StorageErrorKind.UNSUPPORTED_MODEL}
 _REASONS = {
     StorageErrorKind.ACCESS_DENIED: CheckpointReason.ACCESS_DENIED,
     StorageErrorKind.CREDENTIALS_MISSING: CheckpointReason.CREDENTIALS_MISSING,
@@ -48,25 +49,27 @@ def prepare(draft: Draft) -> None:
 
 
 def _older_children_remain(draft: Draft, number: int) -> bool:
-    remain = False
+    remaining: list[str] = []
     for facts in draft.observed.attempts:
         if facts.number >= number:
             continue
         if facts.job_exists and not facts.job_deleting:
             draft.actions.append(DeleteAttempt(attempt=facts.number))
-        remain = remain or facts.job_exists or any(not pod.over for pod in facts.pods)
-    if remain:
-        draft.condition(ConditionType.RUNNING, "False", State.RESTARTING, "waiting for the last attempt's pods to go")
+        remaining += [f"pod {pod.name}" for pod in facts.pods if not pod.over]
+        remaining += [f"the Job of attempt {facts.number}"] if facts.job_exists else []
+    if remaining:
+        message = f"waiting until {remaining[0]} is gone: two attempts never run at once"
+        draft.condition(ConditionType.RUNNING, "False", State.RESTARTING, message)
+        draft.state(State.RESTARTING, message)
         draft.look_again(_POLL)
-    return remain
+    return bool(remaining)
 
 
 def _backing_off(draft: Draft) -> bool:
     last = draft.status.attempt
     if last is None or last.finished_at is None or last.outcome == State.SUSPENDED:
         return False
-    policy = draft.observed.job.spec.failure_policy
-    left = last.finished_at + restart.delay(draft.status.restarts, policy, draft.now) - draft.now
+    left = last.finished_at + restart.delay(draft.status.restarts, last.finished_at) - draft.now
     if left <= timedelta(0):
         return False
     draft.look_again(left)
@@ -121,8 +124,9 @@ def _look_again_later(draft: Draft, facts: PreflightFacts, number: int) -> None:
 
 def _act_on(draft: Draft, facts: PreflightFacts, survey: Survey, number: int) -> None:
     choice = choose(survey, draft.observed.job.spec.checkpoint.on_incompatible)
-    judgement = decisive(survey)
-    if judgement is not None or not verdict_status.foreign_is_shown(draft, number):
+    judgement = choice.judgement if isinstance(choice, Stop) else decisive(survey)
+    # The verdict that led to an archive stays readable: what the archive left behind is not news.
+    if not (isinstance(choice, StartFresh) and verdict_status.foreign_is_shown(draft, number)):
         verdict_status.show(draft, survey, judgement, choice, number)
     if isinstance(choice, Stop):
         if choice.terminal:
@@ -132,7 +136,7 @@ def _act_on(draft: Draft, facts: PreflightFacts, survey: Survey, number: int) ->
         stop(draft, choice.reason, choice.message)
         _look_again_later(draft, facts, number)
     elif isinstance(choice, Archive):
-        archive(draft, choice, number)
+        archive(draft, facts, choice, number)
     else:
         _admit(draft, facts, choice, number)
 

@@ -6,6 +6,7 @@ from t2i_api.progress import Progress
 from t2i_api.status import ProgressStatus
 from t2i_operator.observed import AttemptFacts
 
+_READABLE = 1e6
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -20,7 +21,7 @@ def progress_status(report: Progress, old: ProgressStatus | None, now: datetime)
         percentage=f"{min(100, report.step * 100 // report.target_steps)}%",
         loss=loss,
         loss_smoothed=smoothed,
-        loss_text="" if smoothed is None else f"{smoothed:.4f}",
+        loss_text="" if smoothed is None else f"{smoothed:.4f}" if abs(smoothed) < _READABLE else f"{smoothed:.3g}",
         images_per_second=None if report.images_per_second is None else round(report.images_per_second, 2),
         eta=readable(report.eta_seconds),
         last_checkpoint=report.last_checkpoint or (old.last_checkpoint if old else None),

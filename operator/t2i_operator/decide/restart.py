@@ -9,6 +9,7 @@ from t2i_operator.decide.ending import Ending
 _REMEMBERED = 64
 _FIRST_DELAY = timedelta(seconds=10)
 _LONGEST_DELAY = timedelta(minutes=5)
+_HOUR = timedelta(hours=1)
 
 
 def record(restarts: RestartStatus, ending: Ending, attempt: int, now: datetime) -> RestartStatus:
@@ -17,8 +18,16 @@ def record(restarts: RestartStatus, ending: Ending, attempt: int, now: datetime)
     return RestartStatus(
         total=restarts.total + 1,
         disruptions=restarts.disruptions + (0 if ending.counted else 1),
-        recent=[*restarts.recent, entry][-_REMEMBERED:],
+        recent=_newest([*restarts.recent, entry]),
     )
+
+
+def _newest(entries: list[RestartRecord]) -> list[RestartRecord]:
+    """Forget disruptions before restarts that count: a storm of preemptions must not hide a crash loop."""
+    while len(entries) > _REMEMBERED:
+        index = next((at for at, entry in enumerate(entries[:-1]) if not entry.counted), 0)
+        entries = [*entries[:index], *entries[index + 1 :]]
+    return entries
 
 
 def counted_in_window(restarts: RestartStatus, policy: FailurePolicy, now: datetime) -> int:
@@ -32,10 +41,13 @@ def exhausted(restarts: RestartStatus, policy: FailurePolicy, now: datetime) -> 
     return counted_in_window(restarts, policy, now) >= policy.max_restarts
 
 
-def delay(restarts: RestartStatus, policy: FailurePolicy, now: datetime) -> timedelta:
-    """Return how long to wait after the last end: nothing the first time, then 10 s doubling up to 5 minutes."""
-    counted = counted_in_window(restarts, policy, now)
-    if counted <= 1:
+def delay(restarts: RestartStatus, now: datetime) -> timedelta:
+    """Return how long to wait after an end: nothing the first time in an hour, then 10 s doubling up to 5 minutes.
+
+    Disruptions count here too: they are nobody's fault, but a loop of them must not spin.
+    """
+    lately = sum(entry.at > now - _HOUR for entry in restarts.recent)
+    if lately <= 1:
         return timedelta(0)
-    doublings: int = min(counted - 2, 16)
+    doublings: int = min(lately - 2, 16)
     return min(_LONGEST_DELAY, _FIRST_DELAY * (1 << doublings))

@@ -3,23 +3,26 @@
 from datetime import timedelta
 
 from t2i_api.conditions import ConditionType, State
+from t2i_api.progress import ExitCode, reason_of
 from t2i_api.status import AttemptStatus
 from t2i_operator.decide import restart
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.ending import Ending, classify
 from t2i_operator.decide.finished import complete, finish
 from t2i_operator.decide.progress import last_report, progress_status, readable
-from t2i_operator.observed import AttemptFacts
+from t2i_operator.observed import AttemptFacts, PodPhase
 from t2i_operator.plan import CreateAttempt, DeleteAttempt
 
 _POLL = timedelta(seconds=2)
+_INCOMPATIBLE = reason_of(ExitCode.INCOMPATIBLE_WEIGHTS)
 
 
 def run(draft: Draft, attempt: AttemptStatus) -> None:
     """Move one step along the attempt's life."""
     facts = draft.observed.attempt(attempt.number)
     if facts is None or not facts.job_exists:
-        if attempt.running_since is not None:
+        if attempt.running_since is not None or (facts is not None and facts.pods):
+            # Created anew, it would share its name and its pods' names with what is left of it.
             _end(draft, attempt, Ending("JobDeleted", f"the Job of attempt {attempt.number} was deleted"))
         else:
             draft.actions.append(CreateAttempt(attempt=attempt.number, resume_from=attempt.resume_from))
@@ -31,12 +34,10 @@ def run(draft: Draft, attempt: AttemptStatus) -> None:
     elif facts.failed or facts.job_deleting:
         _end(draft, attempt, classify(facts))
     elif facts.job_suspended:
-        draft.condition(ConditionType.ADMITTED, "False", State.QUEUED, "waiting for quota in the queue")
-        draft.state(State.QUEUED, "waiting for quota in the queue")
-    elif facts.all_running and len(facts.pods) == draft.observed.job.spec.workers.count:
-        _follow(draft, attempt)
-    elif attempt.running_since is None:
-        _starting(draft, facts)
+        _queued(draft)
+    else:
+        _admitted(draft, attempt)
+        _follow(draft, attempt, facts)
     draft.look_again(_POLL)
 
 
@@ -54,15 +55,56 @@ def _complete(draft: Draft) -> None:
     complete(draft, f"trained {steps} steps; the model and its samples lie in {draft.observed.job.spec.checkpoint.uri}")
 
 
-def _follow(draft: Draft, attempt: AttemptStatus) -> None:
+def completed(draft: Draft) -> AttemptStatus | None:
+    """Return the newest attempt if all its pods succeeded, even if it was ended for another reason meanwhile."""
+    attempt = draft.status.attempt
+    facts = draft.observed.attempt(attempt.number) if attempt is not None else None
+    return attempt if facts is not None and facts.job_exists and facts.succeeded else None
+
+
+def _queued(draft: Draft) -> None:
+    message = "waiting for quota in the queue"
+    draft.condition(ConditionType.ADMITTED, "False", State.QUEUED, message)
+    draft.condition(ConditionType.RUNNING, "False", State.QUEUED, message)
+    draft.state(State.QUEUED, message)
+
+
+def _admitted(draft: Draft, attempt: AttemptStatus) -> None:
+    condition = draft.status.condition(ConditionType.ADMITTED)
+    if condition is None or condition.status != "True":
+        draft.condition(ConditionType.ADMITTED, "True", "Admitted", f"attempt {attempt.number} left the queue")
+
+
+def _follow(draft: Draft, attempt: AttemptStatus, facts: AttemptFacts) -> None:
+    wanted = facts.parallelism or draft.observed.job.spec.workers.count
+    if facts.all_running and len(facts.pods) >= wanted:
+        _training(draft, attempt)
+    elif attempt.running_since is None:
+        _starting(draft, facts)
+    else:
+        running = sum(pod.phase is PodPhase.RUNNING for pod in facts.pods)
+        message = (
+            f"{running} of {wanted} pods of attempt {attempt.number} run: waiting for Kubernetes to end the attempt"
+        )
+        draft.condition(ConditionType.RUNNING, "False", "PodsEnding", message)
+        _watch_for_stall(draft, attempt)
+
+
+def _training(draft: Draft, attempt: AttemptStatus) -> None:
     if attempt.running_since is None:
         attempt = attempt.model_copy(update={"running_since": draft.now})
         draft.update(attempt=attempt)
     draft.condition(ConditionType.RUNNING, "True", State.TRAINING, f"all pods of attempt {attempt.number} run")
     begin = "step 0" if attempt.resumed_from_step is None else f"step {attempt.resumed_from_step}"
     draft.state(State.TRAINING, f"attempt {attempt.number} trains since {begin}")
+    _watch_for_stall(draft, attempt)
+
+
+def _watch_for_stall(draft: Draft, attempt: AttemptStatus) -> None:
+    """End an attempt whose step counter stands still; one that a new operator has just begun to watch gets its time."""
     advanced = draft.status.progress.advanced_at if draft.status.progress else None
-    moved = max(moment for moment in (attempt.running_since, advanced, draft.observed.created_at) if moment is not None)
+    since = (attempt.running_since, advanced, draft.observed.created_at, draft.observed.watched_since)
+    moved = max(moment for moment in since if moment is not None)
     limit = timedelta(seconds=draft.observed.job.spec.failure_policy.stall_seconds)
     if draft.now - moved > limit:
         _end(
@@ -90,6 +132,13 @@ def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
     if ending.final is not None:
         finish(draft, ending.final, ending.message)
         return
+    if ending.cause == _INCOMPATIBLE and _again(draft, ending):
+        finish(
+            draft,
+            State.INCOMPATIBLE_CHECKPOINT,
+            f"{ending.message}; the operator judged it identical twice: please report this with the trainer's log",
+        )
+        return
     if ending.counted and restart.exhausted(draft.status.restarts, policy, draft.now):
         finish(
             draft,
@@ -108,3 +157,8 @@ def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
     draft.event("AttemptEnded", message, warning=True)
     draft.actions.append(DeleteAttempt(attempt=attempt.number))
     draft.look_again(timedelta(0))
+
+
+def _again(draft: Draft, ending: Ending) -> bool:
+    recent = draft.status.restarts.recent
+    return bool(recent) and recent[-1].cause == ending.cause

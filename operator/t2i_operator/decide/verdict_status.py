@@ -6,7 +6,7 @@ from t2i_checkpoint.inspect import Judgement, Survey
 from t2i_operator.decide.archiving import archive_status
 from t2i_operator.decide.checkpoint import Choice, Resume, StartFresh
 from t2i_operator.decide.draft import Draft
-from t2i_operator.observed import PreflightFacts
+from t2i_operator.observed import ArchiveFacts, PreflightFacts
 
 _NAMES_IN_EVENT = 3
 
@@ -39,7 +39,8 @@ def foreign_is_shown(draft: Draft, number: int) -> bool:
 def settle_archive(draft: Draft, facts: PreflightFacts, number: int) -> None:
     """Record the end of an archive, also of one that a killed operator began, and say it once."""
     archived = draft.observed.archive
-    done = archived if archived is not None and archived.done and archived.attempt == number else facts.last_archive
+    mine = archived is not None and archived.done and archived.attempt == number
+    done = archived if mine else _finished_for(draft, facts, number)
     if done is None or not done.done:
         return
     new = archive_status(done)
@@ -49,9 +50,18 @@ def settle_archive(draft: Draft, facts: PreflightFacts, number: int) -> None:
     if not told or (event_told is not None and event_told.reason == CheckpointReason.ARCHIVING):
         draft.event(
             CheckpointReason.ARCHIVED,
-            f"{new.checkpoints} checkpoint(s) moved to {new.location}: {new.objects} objects, {new.bytes} bytes, verified",
+            f"{new.checkpoints} checkpoint(s) moved to {new.location}: {new.objects} objects, {new.bytes} bytes verified",
         )
     draft.update(archive=new)
+
+
+def _finished_for(draft: Draft, facts: PreflightFacts, number: int) -> ArchiveFacts | None:
+    """Return the bucket's last archive if this attempt's verdict led to it: an older one is not this job's news."""
+    shown, last = draft.status.checkpoint, facts.last_archive
+    if not foreign_is_shown(draft, number) or shown is None or last is None:
+        return None
+    young = shown.judged_at is None or last.finished_at is None or last.finished_at >= shown.judged_at
+    return last if young else None
 
 
 def compatible(draft: Draft, resumed: Judgement | None, number: int) -> None:
