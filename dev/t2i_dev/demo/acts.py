@@ -58,7 +58,8 @@ class MetricsRow:
 
 def put_old_checkpoints(environment: DemoEnvironment, plan: DemoPlan, directory: Path) -> dict[str, str]:
     """Write what the team's old program left in the bucket: a home-made UNet at steps 4000 and 5000."""
-    return old_checkpoint.put_old_checkpoints(environment.store(plan.job.spec.checkpoint.uri), directory)
+    files = old_checkpoint.write_old_checkpoints(directory)
+    return old_checkpoint.put_old_checkpoints(environment.store(plan.job.spec.checkpoint.uri), files)
 
 
 def apply_job(
