@@ -50,7 +50,8 @@ def settle_archive(draft: Draft, facts: PreflightFacts, number: int) -> None:
     if not told or (event_told is not None and event_told.reason == CheckpointReason.ARCHIVING):
         draft.event(
             CheckpointReason.ARCHIVED,
-            f"{new.checkpoints} checkpoint(s) moved to {new.location}: {new.objects} objects, {new.bytes} bytes verified",
+            f"{new.checkpoints} checkpoint(s) moved to {new.location} "
+            f"({new.objects} objects, {new.bytes} bytes, every byte verified)",
         )
     draft.update(archive=new)
 
