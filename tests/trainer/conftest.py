@@ -242,6 +242,6 @@ def make_job(
     return make
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def write_dataset() -> Callable[[Store], None]:
     return write_pictures

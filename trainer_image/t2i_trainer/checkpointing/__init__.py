@@ -1,0 +1,1 @@
+"""Saving, restoring and retaining checkpoints in the layout of `t2i_checkpoint`."""

@@ -1,0 +1,108 @@
+"""What one run is told: the job, the attempt and the machine's side of it, checked where they enter.
+
+In a pod both documents are mounted by the operator; on a laptop `local.py` makes the attempt.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Self
+
+import yaml
+from pydantic import ValidationError
+
+from t2i_api.attempt import DEVICE_VARIABLE, AttemptDocument
+from t2i_api.base import describe
+from t2i_api.job import DiffusionTrainingJob
+from t2i_api.progress import ExitCode
+from t2i_checkpoint.open import open_store
+from t2i_trainer.failures import TrainerError
+
+if TYPE_CHECKING:
+    from t2i_api.job import JobSpec
+    from t2i_checkpoint.store import Store
+
+Device = Literal["cpu", "cuda"]
+_MAXIMUM_DOCUMENT_BYTES = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class RunConfiguration:
+    """Everything that a process of the run knows before it starts; `run_directory` is shared within the pod."""
+
+    job: DiffusionTrainingJob
+    attempt: AttemptDocument
+    device: Device
+    run_directory: Path
+
+    @property
+    def spec(self) -> JobSpec:
+        """The job's spec."""
+        return self.job.spec
+
+    def store(self, uri: str) -> Store:
+        """Open a location of the job; endpoint and region hold for all of them."""
+        return open_job_store(self.spec, uri)
+
+    @classmethod
+    def read(cls, job_file: Path, attempt_file: Path, run_directory: Path) -> Self:
+        """Read both documents; raises TrainerError(BAD_CONFIGURATION) naming file and field."""
+        job, attempt = read_job(job_file), read_attempt(attempt_file)
+        if job.spec.training.global_batch_size % attempt.world_size:
+            raise TrainerError(
+                ExitCode.BAD_CONFIGURATION,
+                f"training.globalBatchSize {job.spec.training.global_batch_size} is no multiple of the world size "
+                f"{attempt.world_size}: change the batch size or the number of processes",
+            )
+        return cls(job, attempt, choose_device(job.spec), run_directory)
+
+
+def open_job_store(spec: JobSpec, uri: str) -> Store:
+    """Open a location with the job's endpoint and region; credentials come from the environment."""
+    return open_store(uri, endpoint=spec.checkpoint.endpoint, region=spec.checkpoint.region)
+
+
+def read_job(path: Path) -> DiffusionTrainingJob:
+    """Read a DiffusionTrainingJob from YAML."""
+    try:
+        document = yaml.safe_load(_read(path))
+        return DiffusionTrainingJob.from_object(document)
+    except yaml.YAMLError as error:
+        raise _bad(f"{path} is no YAML: {error}") from error
+    except ValidationError as error:
+        raise _bad(f"{path}: {describe(error)}") from error
+
+
+def read_attempt(path: Path) -> AttemptDocument:
+    """Read `attempt.json`."""
+    try:
+        return AttemptDocument.model_validate_json(_read(path))
+    except ValidationError as error:
+        raise _bad(f"{path}: {describe(error)}") from error
+
+
+def choose_device(spec: JobSpec) -> Device:
+    """Return the device by T2I_DEVICE: `auto` means CUDA exactly when the job asks for GPUs."""
+    wish = os.environ.get(DEVICE_VARIABLE, "auto")
+    match wish:
+        case "cpu" | "cuda":
+            return wish
+        case "auto":
+            return "cuda" if spec.workers.gpus_per_worker > 0 else "cpu"
+        case _:
+            raise _bad(f"{DEVICE_VARIABLE} is {wish!r}: write auto, cpu or cuda")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _MAXIMUM_DOCUMENT_BYTES:
+            raise _bad(f"{path} is larger than {_MAXIMUM_DOCUMENT_BYTES} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise _bad(f"{path} cannot be read: {error.strerror}. Name the job's file with --job") from error
+
+
+def _bad(message: str) -> TrainerError:
+    return TrainerError(ExitCode.BAD_CONFIGURATION, message)

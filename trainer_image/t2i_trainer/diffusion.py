@@ -1,0 +1,72 @@
+"""The forward process and the loss: noise in, target out, by Diffusers' schedulers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import torch
+from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
+
+from t2i_api.spec_model import NoiseSchedule, PredictionType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from t2i_api.spec_model import Diffusion
+
+PREDICTION_TYPES: Mapping[PredictionType, str] = {
+    PredictionType.EPSILON: "epsilon",
+    PredictionType.V_PREDICTION: "v_prediction",
+}
+# Betas of DDPM (Ho et al. 2020) and of Stable Diffusion; the cosine schedule computes its own (Nichol & Dhariwal 2021).
+_SCHEDULES: Mapping[NoiseSchedule, Mapping[str, Any]] = {
+    NoiseSchedule.LINEAR: {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02},
+    NoiseSchedule.SCALED_LINEAR: {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+    NoiseSchedule.COSINE: {"beta_schedule": "squaredcos_cap_v2"},
+}
+# Log signal-to-noise where sampling begins on the cosine schedule, whose last steps are numerically pure noise;
+# the value that Diffusers documents for it.
+_COSINE_LAMBDA_MIN = -5.1
+
+
+class ForwardProcess:
+    """q(x_t | x_0) and the prediction target of a job."""
+
+    def __init__(self, diffusion: Diffusion, device: torch.device) -> None:
+        self._prediction_type = diffusion.prediction_type
+        self._scheduler: Any = DDPMScheduler(**scheduler_options(diffusion))
+        self._scheduler.alphas_cumprod = self._scheduler.alphas_cumprod.to(device)
+
+    def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return x_t, float32 [B, C, H, W]."""
+        noisy: torch.Tensor = self._scheduler.add_noise(latents, noise, timesteps)
+        return noisy
+
+    def target(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return what the UNet should predict for x_t: the noise, or the velocity."""
+        if self._prediction_type is PredictionType.EPSILON:
+            return noise
+        velocity: torch.Tensor = self._scheduler.get_velocity(latents, noise, timesteps)
+        return velocity
+
+
+def scheduler_options(diffusion: Diffusion) -> dict[str, Any]:
+    """Return the options that training and sampling schedulers share."""
+    return {
+        "num_train_timesteps": diffusion.train_timesteps,
+        "prediction_type": PREDICTION_TYPES[diffusion.prediction_type],
+        **_SCHEDULES[diffusion.schedule],
+    }
+
+
+def sampling_scheduler(diffusion: Diffusion) -> Any:
+    """Return DPM-Solver++ (Lu et al. 2022), second order, for the job's schedule."""
+    options = scheduler_options(diffusion)
+    if diffusion.schedule is NoiseSchedule.COSINE:
+        options["lambda_min_clipped"] = _COSINE_LAMBDA_MIN
+    return DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", solver_order=2, **options)
+
+
+def sample_losses(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return each sample's mean squared error, float32 [B]."""
+    return (prediction.float() - target.float()).square().flatten(1).mean(1)

@@ -1,0 +1,31 @@
+"""The exponential moving average of the weights, as a UNet of its own that pictures are drawn with."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class ExponentialMovingAverage:
+    """`module` holds the average; the decay warms up, so that it does not remember the random initialisation."""
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.module = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+        self._decay = decay
+        self._averages = list(self.module.parameters())
+        self._sources = list(model.parameters())
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Take in the weights after `step` (1 is the first)."""
+        torch._foreach_lerp_(self._averages, self._sources, 1.0 - decay_at(step, self._decay))  # the only multi-tensor API there is
+
+
+def decay_at(step: int, decay: float) -> float:
+    """Return the decay of a step: (1 + step) / (10 + step) until that reaches `decay` (as in Diffusers' EMAModel)."""
+    return min(decay, (1 + step) / (10 + step))

@@ -1,0 +1,56 @@
+"""`/progress`, `/metrics` and `/healthz` of one pod, served beside the training by a daemon thread."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from t2i_trainer.telemetry import Telemetry
+
+logger = logging.getLogger("t2i_trainer")
+
+_PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+def serve(telemetry: Telemetry, port: int) -> ThreadingHTTPServer | None:
+    """Serve on all addresses until the process ends; a port that is taken is said, and training goes on without."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # the name that http.server calls
+            match self.path.partition("?")[0]:
+                case "/progress":
+                    body = telemetry.progress.model_dump_json(by_alias=True, exclude_none=True).encode()
+                    self._answer(HTTPStatus.OK, body, "application/json")
+                case "/metrics":
+                    self._answer(HTTPStatus.OK, telemetry.exposition(), _PROMETHEUS_TEXT)
+                case "/healthz":
+                    self._answer(HTTPStatus.OK, b"ok\n", "text/plain")
+                case _:
+                    self._answer(HTTPStatus.NOT_FOUND, b"/progress, /metrics, /healthz\n", "text/plain")
+
+        def _answer(self, status: HTTPStatus, body: bytes, kind: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the base class's name
+            """Stay silent: the operator polls every few seconds."""
+
+    try:
+        server = ThreadingHTTPServer(
+            ("", port), Handler
+        )  # every address: the operator and Prometheus come from outside
+    except OSError as error:
+        logger.warning(
+            "port %d cannot be served (%s): no /progress and no /metrics; choose another with --port", port, error
+        )
+        return None
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
+    return server

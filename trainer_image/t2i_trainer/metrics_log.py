@@ -1,0 +1,57 @@
+"""`metrics.jsonl`: one line a step, floats with every digit, so that two runs can be compared bit for bit."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, TypedDict
+
+from t2i_checkpoint import layout
+
+if TYPE_CHECKING:
+    from t2i_checkpoint.store import Store
+
+
+class MetricsRow(TypedDict):
+    """What is kept of a step; `step` 1 is the first."""
+
+    step: int
+    loss: float
+    gradientNorm: float
+    learningRate: float
+    imagesPerSecond: float
+    attempt: int
+
+
+class MetricsLog:
+    """The rows of the whole run, from step 1 on; rank 0 writes them with every checkpoint."""
+
+    def __init__(self, lines: tuple[str, ...] = ()) -> None:
+        self._lines = list(lines)
+
+    @classmethod
+    def resumed(cls, store: Store, step: int) -> MetricsLog:
+        """Return the rows up to `step` that lie in the store; rows beyond it belong to steps that were lost."""
+        if store.head(layout.METRICS) is None:
+            return cls()
+        return cls(lines_up_to(store.read(layout.METRICS), step))
+
+    def append(self, row: MetricsRow) -> None:
+        """Add the row of a step."""
+        self._lines.append(json.dumps(row))
+
+    def to_bytes(self) -> bytes:
+        """Return the whole file."""
+        return "".join(line + "\n" for line in self._lines).encode()
+
+
+def lines_up_to(raw: bytes, step: int) -> tuple[str, ...]:
+    """Return the lines of steps 1 to `step`; a line that cannot be read is dropped, the file is only a record."""
+    kept = []
+    for line in raw.decode("utf-8", "replace").splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and isinstance(row.get("step"), int) and row["step"] <= step:
+            kept.append(line)
+    return tuple(kept)

@@ -1,0 +1,172 @@
+"""What the run says of itself while it runs: the progress document, the Prometheus metrics and a log line now and then.
+
+The training loop calls; the HTTP server of `http_server.py` reads from its own thread, so every document is replaced
+whole and never changed in place.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from t2i_api import metrics as names
+from t2i_api.progress import Progress, TrainerPhase
+
+if TYPE_CHECKING:
+    from t2i_api.metrics import Metric
+    from t2i_checkpoint.manifest import Manifest
+
+logger = logging.getLogger("t2i_trainer")
+
+LOSS_SMOOTHING = 0.98
+_SPEED_SMOOTHING = 0.9
+_SECONDS_BETWEEN_LOG_LINES = 10.0
+_STEP_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
+_SAVE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600)
+
+
+class StepResult:
+    """What one optimizer step measured; `loss` is the mean over the global batch."""
+
+    __slots__ = ("gradient_norm", "learning_rate", "loss", "step")
+
+    def __init__(self, *, step: int, loss: float, gradient_norm: float, learning_rate: float) -> None:
+        self.step = step
+        self.loss = loss
+        self.gradient_norm = gradient_norm
+        self.learning_rate = learning_rate
+
+
+class Telemetry:
+    """Progress and metrics of one process; `progress` and `exposition` may be read by any thread."""
+
+    def __init__(self, progress: Progress, global_batch_size: int) -> None:
+        self.progress = progress
+        self._batch = global_batch_size
+        self._last_step_at: float | None = None
+        self._logged_at = 0.0
+        self._registry = CollectorRegistry()
+        self._loss = self._gauge(names.TRAINER_LOSS)
+        self._loss_smoothed = self._gauge(names.TRAINER_LOSS_SMOOTHED)
+        self._step = self._gauge(names.TRAINER_STEP)
+        self._gradient_norm = self._gauge(names.TRAINER_GRADIENT_NORM)
+        self._learning_rate = self._gauge(names.TRAINER_LEARNING_RATE)
+        self._checkpoint_at = self._gauge(names.TRAINER_CHECKPOINT_TIMESTAMP)
+        self._checkpoint_step = self._gauge(names.TRAINER_CHECKPOINT_STEP)
+        self._images = self._counter(names.TRAINER_IMAGES)
+        self._non_finite = self._counter(names.TRAINER_NON_FINITE)
+        self._checkpoint_bytes = self._counter(names.TRAINER_CHECKPOINT_BYTES)
+        self._step_seconds = self._histogram(names.TRAINER_STEP_SECONDS, _STEP_BUCKETS)
+        self._checkpoint_seconds = self._histogram(names.TRAINER_CHECKPOINT_SECONDS, _SAVE_BUCKETS)
+        self._gauge(names.TRAINER_TARGET_STEPS).set(progress.target_steps)
+        self._step.set(progress.step)
+
+    def exposition(self) -> bytes:
+        """Return the metrics in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+    def resumed(self, manifest_step: int, checkpoint: str, loss_smoothed: float | None) -> None:
+        """Note that the run goes on from a checkpoint."""
+        self._step.set(manifest_step)
+        self._update(
+            step=manifest_step,
+            resumed_from_step=manifest_step,
+            last_checkpoint=checkpoint,
+            last_checkpoint_step=manifest_step,
+            samples_seen=manifest_step * self._batch,
+            loss_smoothed=loss_smoothed,
+        )
+
+    def enter(self, phase: TrainerPhase) -> None:
+        """Note what comes next; the time of saves and samples does not count as step time."""
+        self._last_step_at = time.monotonic() if phase is TrainerPhase.TRAINING else None
+        self._update(phase=phase)
+
+    def stepped(self, result: StepResult) -> None:
+        """Note an optimizer step."""
+        now = time.monotonic()
+        seconds = None if self._last_step_at is None else max(now - self._last_step_at, 1e-9)
+        self._last_step_at = now
+        before = self.progress
+        smoothed = _smooth(before.loss_smoothed, result.loss, LOSS_SMOOTHING)
+        pace = (
+            before.seconds_per_step if seconds is None else _smooth(before.seconds_per_step, seconds, _SPEED_SMOOTHING)
+        )
+        self._update(
+            step=result.step,
+            loss=result.loss,
+            loss_smoothed=smoothed,
+            learning_rate=result.learning_rate,
+            gradient_norm=result.gradient_norm,
+            seconds_per_step=pace,
+            images_per_second=None if pace is None else self._batch / pace,
+            eta_seconds=None if pace is None else pace * (before.target_steps - result.step),
+            samples_seen=result.step * self._batch,
+        )
+        self._export(result, smoothed, seconds)
+        if now - self._logged_at >= _SECONDS_BETWEEN_LOG_LINES or result.step == before.target_steps:
+            self._logged_at = now
+            self._log()
+
+    def saved(self, checkpoint: str, manifest: Manifest, seconds: float) -> None:
+        """Note a committed checkpoint."""
+        size = sum(file.size for file in manifest.files)
+        self._checkpoint_at.set(manifest.created_at.timestamp())
+        self._checkpoint_step.set(manifest.step)
+        self._checkpoint_bytes.inc(size)
+        self._checkpoint_seconds.observe(seconds)
+        self._update(
+            last_checkpoint=checkpoint, last_checkpoint_step=manifest.step, last_checkpoint_at=manifest.created_at
+        )
+        logger.info("step %d: saved %s (%.1f MiB in %.1f s)", manifest.step, checkpoint, size / 2**20, seconds)
+
+    def drew(self, grid_uri: str) -> None:
+        """Note a sample grid."""
+        self._update(last_samples=grid_uri)
+        logger.info("step %d: pictures in %s", self.progress.step, grid_uri)
+
+    def met_non_finite(self) -> None:
+        """Count a loss that is not a number."""
+        self._non_finite.inc()
+
+    def _export(self, result: StepResult, smoothed: float, seconds: float | None) -> None:
+        self._loss.set(result.loss)
+        self._loss_smoothed.set(smoothed)
+        self._step.set(result.step)
+        self._gradient_norm.set(result.gradient_norm)
+        self._learning_rate.set(result.learning_rate)
+        self._images.inc(self._batch)
+        if seconds is not None:
+            self._step_seconds.observe(seconds)
+
+    def _log(self) -> None:
+        now = self.progress
+        speed = "" if now.images_per_second is None else f", {now.images_per_second:.1f} images/s"
+        eta = "" if now.eta_seconds is None else f", {_duration(now.eta_seconds)} left"
+        logger.info("step %d of %d: loss %.4f%s%s", now.step, now.target_steps, now.loss or 0.0, speed, eta)
+
+    def _update(self, **changes: object) -> None:
+        self.progress = self.progress.model_copy(update={**changes, "updated_at": datetime.now(UTC)})
+
+    def _gauge(self, metric: Metric) -> Gauge:
+        return Gauge(metric.name, metric.help, registry=self._registry)
+
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.help, registry=self._registry)
+
+    def _histogram(self, metric: Metric, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(metric.name, metric.help, registry=self._registry, buckets=buckets)
+
+
+def _smooth(before: float | None, now: float, keep: float) -> float:
+    return now if before is None else keep * before + (1 - keep) * now
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

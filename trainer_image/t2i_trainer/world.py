@@ -1,0 +1,106 @@
+"""The processes that train together: device, threads, and the few things that ranks tell each other.
+
+Accelerate sets up the process group from torchrun's environment; the world size that was asked for is asserted,
+because `accelerate launch --cpu` and a forgotten variable start a single process without a word.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+from t2i_api.progress import ExitCode
+from t2i_api.spec_model import Precision
+from t2i_trainer.failures import TrainerError
+
+if TYPE_CHECKING:
+    from t2i_trainer.configuration import RunConfiguration
+
+# Longer than a save by rank 0, during which the others wait; a dead peer is noticed at once by its closed connection.
+_COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+_SHA256_BYTES = 32
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all of them."""
+
+    accelerator: Accelerator
+    rank: int
+    local_rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def leads(self) -> bool:
+        """Whether this is rank 0, which writes checkpoints."""
+        return self.rank == 0
+
+    @property
+    def leads_pod(self) -> bool:
+        """Whether this is the first process of its pod, which serves HTTP and fetches files."""
+        return self.local_rank == 0
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """Add up a tensor over all ranks, in place."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def wait(self) -> None:
+        """Return when every rank has come here."""
+        self.accelerator.wait_for_everyone()
+
+    def gather_digests(self, hex_digest: str) -> tuple[str, ...]:
+        """Return every rank's SHA-256, in rank order; plain bytes, so that nothing is unpickled."""
+        mine = torch.tensor(list(bytes.fromhex(hex_digest)), dtype=torch.int64, device=self.device)
+        if self.size == 1:
+            return (hex_digest,)
+        everyone = torch.zeros(self.size, _SHA256_BYTES, dtype=torch.int64, device=self.device)
+        everyone[self.rank] = mine
+        return tuple(bytes(row).hex() for row in self.sum(everyone).tolist())
+
+
+def join_world(configuration: RunConfiguration) -> World:
+    """Form the process group; raises TrainerError on the wrong world size or a missing GPU."""
+    on_cpu = configuration.device == "cpu"
+    if not on_cpu and not torch.cuda.is_available():
+        raise TrainerError(
+            ExitCode.BAD_CONFIGURATION,
+            f"workers.gpusPerWorker is {configuration.spec.workers.gpus_per_worker}, but no CUDA device is visible: run on "
+            "a machine with GPUs, or set T2I_DEVICE=cpu (workers.template.env in a cluster) to train on CPUs",
+        )
+    accelerator = Accelerator(
+        cpu=on_cpu,
+        mixed_precision="bf16" if configuration.spec.training.precision is Precision.BF16 else "no",
+        kwargs_handlers=[
+            InitProcessGroupKwargs(timeout=_COLLECTIVE_TIMEOUT),
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
+        ],
+    )
+    found, asked = accelerator.num_processes, configuration.attempt.world_size
+    if found != asked:
+        raise TrainerError(
+            ExitCode.WORLD_SIZE_MISMATCH,
+            f"{found} processes found each other, the attempt asks for {asked}: start the trainer by `t2i-trainer`, which "
+            "starts them all",
+        )
+    return World(
+        accelerator, accelerator.process_index, accelerator.local_process_index, found, torch.device(accelerator.device)
+    )
+
+
+def make_deterministic(device: torch.device) -> None:
+    """Fix what would let two runs of the same process differ: algorithms and thread count."""
+    # Some CUDA kernels of the UNet (nearest upsampling) have no deterministic backward; torch then warns once.
+    torch.use_deterministic_algorithms(mode=True, warn_only=device.type == "cuda")
+    threads = os.environ.get("OMP_NUM_THREADS")
+    if threads:
+        torch.set_num_threads(int(threads))
