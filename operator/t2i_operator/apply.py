@@ -1,96 +1,90 @@
-"""Carries a plan's actions out: each is idempotent, because the process may be killed before, within and after it."""
+"""Carries out what a decision asks for. Every action may be repeated: a killed operator decides and applies again."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from t2i_api.attempt import child_name
 from t2i_api.job import DiffusionTrainingJob
 from t2i_operator.build import children
-from t2i_operator.cache import Cache, Kind
-from t2i_operator.cluster import BATCH_JOBS, CONFIG_MAPS, JOBS, SERVICES, ApiError, Cluster, Resource
-from t2i_operator.keys import JobKey
+from t2i_operator.cluster import (
+    BATCH_JOBS,
+    BY_KIND,
+    CONFIG_MAPS,
+    SERVICES,
+    TRAINING_JOBS,
+    Cluster,
+    ConflictError,
+    NotFoundError,
+    Resource,
+)
+from t2i_operator.facts import owned_by
 from t2i_operator.plan import Action, CreateAttempt, DeleteAttempt, DeleteJob, StartArchive, StartPreflight
-from t2i_operator.storage import Storage
+from t2i_operator.storage import StorageDesk
 
-logger = logging.getLogger(__name__)
-
-_CHILDREN: Final = {"Service": SERVICES, "ConfigMap": CONFIG_MAPS, "Job": BATCH_JOBS}
-
-
-class NameTakenError(Exception):
-    """A child's name belongs to an object that is not this job's."""
+log = logging.getLogger(__name__)
 
 
 class Applier:
-    """Actions on the cluster and the bucket."""
+    """Hands of the operator: children in the cluster, work at the bucket."""
 
-    def __init__(self, cluster: Cluster, cache: Cache, storage: Storage, *, trainer_image: str) -> None:
+    def __init__(self, cluster: Cluster, desk: StorageDesk, *, trainer_image: str) -> None:
         self._cluster = cluster
-        self._cache = cache
-        self._storage = storage
+        self._desk = desk
         self._trainer_image = trainer_image
 
     async def apply(self, job: DiffusionTrainingJob, action: Action) -> None:
-        """Carry one action out; raises ApiError or NameTakenError, after which it may be repeated."""
-        logger.info("%s/%s: %s", job.metadata.namespace, job.metadata.name, _named(action))
+        """Carry out one action; raises ClusterError when it must be tried again."""
+        log.info("%s", type(action).__name__, extra={"job": f"{job.metadata.namespace}/{job.metadata.name}"})
         match action:
             case StartPreflight():
-                self._storage.start_preflight(job, action.attempt)
+                self._desk.start_preflight(job, action.attempt)
             case StartArchive():
-                self._storage.start_archive(job, action.attempt, action.judgements)
+                self._desk.start_archive(job, action.attempt, action.judgements)
             case CreateAttempt():
                 await self._create_attempt(job, action)
             case DeleteAttempt():
                 await self._delete_attempt(job, action.attempt)
             case DeleteJob():
-                document = self._cache.job(JobKey(job.metadata.namespace, job.metadata.name))
-                if document is not None and document["metadata"]["uid"] == job.metadata.uid:
-                    await self._cluster.delete(JOBS, document)
+                metadata = job.metadata
+                itself = {"namespace": metadata.namespace, "name": metadata.name, "uid": metadata.uid}
+                await self._cluster.delete(TRAINING_JOBS, {"metadata": itself}, propagation="Background")
 
     async def _create_attempt(self, job: DiffusionTrainingJob, action: CreateAttempt) -> None:
-        documents = children(
+        for child in children(
             job, attempt=action.attempt, resume_from=action.resume_from, default_image=self._trainer_image
-        )
-        for document in documents:
-            await self._create(job, _CHILDREN[document["kind"]], document)
+        ):
+            await self._create_or_confirm(job, child)
 
-    async def _create(self, job: DiffusionTrainingJob, resource: Resource, document: Mapping[str, Any]) -> None:
-        namespace, name = job.metadata.namespace, document["metadata"]["name"]
+    async def _create_or_confirm(self, job: DiffusionTrainingJob, child: dict[str, Any]) -> None:
+        """Create a child. One that is there must be ours: it is by construction what a killed operator created."""
+        resource = BY_KIND[child["kind"]]
         try:
-            created = await self._cluster.create(resource, namespace, document)
-        except ApiError as error:
-            if error.reason != "AlreadyExists":
-                raise
-            created = await self._cluster.get(resource, namespace, name)
-            if not _is_child(created, job) or "deletionTimestamp" in created["metadata"]:
-                message = (
-                    f"{document['kind']} {namespace}/{name} exists already and is not of this job (or is being "
-                    "deleted): delete it if it is yours; the operator tries again by itself"
-                )
-                raise NameTakenError(message) from error
-        if resource is BATCH_JOBS:
-            self._cache.put(Kind.BATCH_JOB, created)
+            await self._cluster.create(resource, child)
+        except ConflictError as error:
+            metadata = child["metadata"]
+            found = await self._find(resource, metadata["namespace"], metadata["name"])
+            if found is not None and owned_by(found, job.metadata.uid) and "deletionTimestamp" not in found["metadata"]:
+                return
+            raise ConflictError(
+                f"{child['kind']} {metadata['namespace']}/{metadata['name']} is in the way: it belongs to someone else "
+                "or is being deleted. Delete it, or give the job another name; the operator tries again"
+            ) from error
 
     async def _delete_attempt(self, job: DiffusionTrainingJob, attempt: int) -> None:
+        """Delete an attempt's children.
+
+        The Job comes last, so that whoever is killed on the way is asked again, and in the foreground: it is there
+        until its pods are gone.
+        """
         name = child_name(job.metadata.name, attempt)
-        # The Job first: its pods get their grace while their Service and files are still there to be looked up.
-        for resource, propagation in ((BATCH_JOBS, "Foreground"), (CONFIG_MAPS, "Background"), (SERVICES, "Background")):
-            try:
-                found = await self._cluster.get(resource, job.metadata.namespace, name)
-            except ApiError as error:
-                if error.not_found:
-                    continue
-                raise
-            if _is_child(found, job) and "deletionTimestamp" not in found["metadata"]:
+        order = ((SERVICES, "Background"), (CONFIG_MAPS, "Background"), (BATCH_JOBS, "Foreground"))
+        for resource, propagation in order:
+            found = await self._find(resource, job.metadata.namespace, name)
+            if found is not None and owned_by(found, job.metadata.uid) and "deletionTimestamp" not in found["metadata"]:
                 await self._cluster.delete(resource, found, propagation=propagation)
 
-
-def _is_child(document: Mapping[str, Any], job: DiffusionTrainingJob) -> bool:
-    owners = document["metadata"].get("ownerReferences") or []
-    return any(owner.get("uid") == job.metadata.uid for owner in owners)
-
-
-def _named(action: Action) -> str:
-    details = "".join(f" {name}={value}" for name, value in vars(action).items() if name != "judgements")
-    return f"{type(action).__name__}{details}"
+    async def _find(self, resource: Resource, namespace: str, name: str) -> dict[str, Any] | None:
+        try:
+            return await self._cluster.get(resource, namespace, name)
+        except NotFoundError:
+            return None

@@ -50,11 +50,12 @@ class JobCache:
         return self._jobs.get(key)
 
     def put(self, raw: RawObject) -> None:
-        """Take a version in, unless a newer one of the same object is known, and mark its key."""
+        """Take a version in and mark its key, unless this one or a newer one is known."""
         key = JobKey.of(raw)
         known = self._jobs.get(key)
-        if known is None or not _is_older(raw, known):
-            self._jobs[key] = raw
+        if known is not None and (_is_older(raw, known) or _same_version(raw, known)):
+            return
+        self._jobs[key] = raw
         self._mark(key)
 
     def drop(self, raw: RawObject) -> None:
@@ -66,19 +67,25 @@ class JobCache:
         self._mark(key)
 
     def replace(self, listed: Iterable[RawObject]) -> None:
-        """Take a complete listing in: what it lacks is gone, although no watch event said so."""
+        """Take a complete listing in and mark all: what it lacks is gone, although no watch event said so."""
         fresh = {JobKey.of(raw): raw for raw in listed}
         for key, raw in list(self._jobs.items()):
             if key not in fresh:
                 self.drop(raw)
-        for raw in fresh.values():
+        for key, raw in fresh.items():
             self.put(raw)
+            self._mark(key)
 
     def mark_owner(self, child: RawObject) -> None:
         """Mark the job that a Job or pod belongs to."""
         key = JobKey.of_owner(child)
         if key is not None:
             self._mark(key)
+
+
+def _same_version(raw: RawObject, known: RawObject) -> bool:
+    mine, theirs = raw["metadata"], known["metadata"]
+    return all(mine.get(name) == theirs.get(name) for name in ("uid", "resourceVersion"))
 
 
 def _is_older(raw: RawObject, known: RawObject) -> bool:

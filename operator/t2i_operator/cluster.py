@@ -4,7 +4,6 @@ Uses the transport and the configuration loaders of the official client (`kubern
 custom resources have none, and plain JSON keeps the operator small. https://kubernetes.io/docs/reference/using-api/
 """
 
-import asyncio
 import json
 import ssl
 from dataclasses import dataclass
@@ -92,7 +91,7 @@ class Cluster:
 
     def __init__(self, configuration: Any) -> None:
         self.configuration = configuration
-        self._client: Any = ApiClient(configuration)  # type: ignore[no-untyped-call]
+        self._client: Any = ApiClient(configuration)
 
     @classmethod
     async def connect(cls, *, kubeconfig: str | None, context: str | None) -> "Cluster":
@@ -100,9 +99,9 @@ class Cluster:
         configuration = Configuration()
         try:
             if kubeconfig is None and IN_CLUSTER_NAMESPACE.exists():
-                load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+                load_incluster_config(client_configuration=configuration)
             else:
-                await load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)  # type: ignore[no-untyped-call]
+                await load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
         except (ConfigException, OSError) as error:
             where = kubeconfig or "the default kubeconfig"
             raise ClusterError(f"no cluster in {where}: {error}. Give --kubeconfig or set KUBECONFIG") from error
@@ -174,7 +173,7 @@ class Cluster:
             )
             answer = await self._client.call_api(*request, _request_timeout=_TIMEOUT)
             content = await answer.read()
-        except (aiohttp.ClientError, asyncio.TimeoutError, ssl.SSLError, OSError) as error:
+        except (TimeoutError, aiohttp.ClientError, ssl.SSLError, OSError) as error:
             raise UnreachableError(f"{method} {path}: {type(error).__name__} {error}".rstrip()) from error
         return _parse(method, path, answer.status, content)
 

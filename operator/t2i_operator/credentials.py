@@ -1,4 +1,4 @@
-"""From the Secret that a job names to bucket credentials: one GET in the job's own namespace, kept nowhere."""
+"""The bucket's credentials, from the Secret that a job names in its own namespace: one GET, nothing is kept."""
 
 import base64
 import binascii
@@ -6,73 +6,47 @@ from typing import Any
 
 from t2i_api.job import DiffusionTrainingJob
 from t2i_checkpoint.store import Credentials
-from t2i_operator.cluster import SECRETS, ApiError, Cluster
-from t2i_operator.observed import StorageError, StorageErrorKind
+from t2i_operator.cluster import SECRETS, Cluster, ForbiddenError, NotFoundError
 
-_KEY_ID = "AWS_ACCESS_KEY_ID"
-_SECRET_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105  # the name of a key, not its value
-_SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105  # the name of a key, not its value
+_REQUIRED = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_OPTIONAL = "AWS_SESSION_TOKEN"
 
 
 class CredentialsError(Exception):
-    """No credentials; carries what the user has to do."""
-
-    def __init__(self, kind: StorageErrorKind, message: str) -> None:
-        super().__init__(message)
-        self.error = StorageError(kind=kind, message=message)
+    """There are no usable credentials; the message says what to do."""
 
 
-async def read_credentials(cluster: Cluster, job: DiffusionTrainingJob, *, ambient: bool) -> Credentials | None:
-    """Return the job's credentials; None means the operator's own identity, where the administrator allowed that.
+async def read_credentials(cluster: Cluster, job: DiffusionTrainingJob) -> Credentials | None:
+    """Return the credentials of a job, None if it names no Secret.
 
-    Raises CredentialsError with the way out, ApiError where the API server does not answer.
+    Raises CredentialsError when the user must act, UnreachableError when trying again may help.
     """
     reference = job.spec.checkpoint.credentials_secret_ref
     if reference is None:
-        if ambient:
-            return None
-        raise _missing(
-            "spec.checkpoint.credentialsSecretRef is absent, and the operator may not use its own identity: name a "
-            "Secret, or let the administrator set the Helm value storage.ambientCredentials=true"
-        )
+        return None
     namespace = job.metadata.namespace
+    where = f"checkpoint.credentialsSecretRef: Secret {namespace}/{reference.name}"
     try:
-        secret = await cluster.get(SECRETS, namespace, reference.name)
-    except ApiError as error:
-        if error.forbidden:
-            raise CredentialsError(StorageErrorKind.ACCESS_DENIED, _not_granted(namespace, reference.name)) from error
-        if error.not_found:
-            raise _missing(
-                f"Secret {namespace}/{reference.name} does not exist. Create it: kubectl create secret generic "
-                f"{reference.name} -n {namespace} --from-literal={_KEY_ID}=... --from-literal={_SECRET_KEY}=..."
-            ) from error
-        raise
-    return _parse(secret, f"{namespace}/{reference.name}")
+        raw = await cluster.get(SECRETS, namespace, reference.name)
+    except NotFoundError as error:
+        keys = " ".join(f"--from-literal={key}=..." for key in _REQUIRED)
+        command = f"kubectl -n {namespace} create secret generic {reference.name} {keys}"
+        raise CredentialsError(f"{where} does not exist. Create it: {command}") from error
+    except ForbiddenError as error:
+        raise CredentialsError(
+            f"{where} may not be read by the operator. Allow it for this namespace: helm upgrade t2i-operator ... "
+            f"--reuse-values --set 'storage.credentialNamespaces={{{namespace}}}' (list every such namespace)"
+        ) from error
+    return _decode(where, raw.get("data") or {})
 
 
-def _not_granted(namespace: str, name: str) -> str:
-    return (
-        f"the operator may not read Secret {namespace}/{name}: add {namespace} to the Helm value "
-        f"storage.credentialNamespaces, or: kubectl create rolebinding t2i-operator-credentials -n {namespace} "
-        "--role=<role with get on secrets> --serviceaccount=<operator namespace>:t2i-operator"
-    )
-
-
-def _parse(secret: dict[str, Any], name: str) -> Credentials:
-    data = secret.get("data") or {}
+def _decode(where: str, data: dict[str, Any]) -> Credentials:
     values: dict[str, str] = {}
-    for key in (_KEY_ID, _SECRET_KEY, _SESSION_TOKEN):
-        if key not in data:
-            continue
+    for key in (*_REQUIRED, _OPTIONAL):
         try:
-            values[key] = base64.b64decode(data[key], validate=True).decode().strip()
+            values[key] = base64.b64decode(data.get(key, ""), validate=True).decode("ascii").strip()
         except (binascii.Error, UnicodeDecodeError) as error:
-            raise _missing(f"key {key} of Secret {name} is no text: create the Secret anew") from error
-    absent = [key for key in (_KEY_ID, _SECRET_KEY) if not values.get(key)]
-    if absent:
-        raise _missing(f"Secret {name} lacks {' and '.join(absent)}: add the key(s)")
-    return Credentials(values[_KEY_ID], values[_SECRET_KEY], values.get(_SESSION_TOKEN) or None)
-
-
-def _missing(message: str) -> CredentialsError:
-    return CredentialsError(StorageErrorKind.CREDENTIALS_MISSING, message)
+            raise CredentialsError(f"{where}: key {key} is no plain text. Write the Secret anew") from error
+        if not values[key] and key in _REQUIRED:
+            raise CredentialsError(f"{where} lacks the key {key}. Add it: both {' and '.join(_REQUIRED)} are needed")
+    return Credentials(values[_REQUIRED[0]], values[_REQUIRED[1]], values[_OPTIONAL] or None)

@@ -1,157 +1,134 @@
-"""One job, once: observe, decide, write the status, act, tell. Reads like a table of contents on purpose.
+"""One reconcile of one job: observe, decide, write the status, apply, announce; nothing else happens anywhere.
 
-Nothing is acted on before the status that says so is written, and the write names the very version that was decided
-upon: a stale picture ends in a conflict, never in an overwritten status.
+The status is written before anything is done, and nothing is done when that write fails: whoever is killed here finds
+in the status what was decided, and decides again.
 """
 
 import logging
-import time
-from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Protocol
 
-from t2i_api.job import DEFAULT_CONTROLLER, DiffusionTrainingJob
+from t2i_api.attempt import KIND
+from t2i_api.job import API_VERSION
 from t2i_api.status import JobStatus
-from t2i_operator.apply import Applier, NameTakenError
-from t2i_operator.cache import Cache, Kind
-from t2i_operator.cluster import JOBS, ApiError, Cluster
+from t2i_operator.apply import Applier
+from t2i_operator.cache import JobCache, JobKey
+from t2i_operator.cluster import EVENTS, TRAINING_JOBS, Cluster, ClusterError, ConflictError
 from t2i_operator.decide import decide
-from t2i_operator.events import Events
-from t2i_operator.keys import JobKey
-from t2i_operator.observe import observe, read_job
+from t2i_operator.events import event_object
+from t2i_operator.observe import Observer
 from t2i_operator.observed import Observed
 from t2i_operator.plan import Event, Plan
-from t2i_operator.progress_poll import ProgressPoll
-from t2i_operator.storage import Storage
-from t2i_operator.telemetry import Telemetry
 
-logger = logging.getLogger(__name__)
-
-_AT_ONCE = timedelta(0)
+log = logging.getLogger(__name__)
+PROGRESS_EVERY = timedelta(seconds=10)
 
 
+class Forgetful(Protocol):
+    """Whoever remembers something of a job by its uid."""
+
+    def forget(self, uid: str) -> None:
+        """Drop it."""
+
+
+@dataclass
 class Reconciler:
-    """Brings one job after the other closer to what its spec asks for."""
+    """Reconciles jobs by key; the queue sees to it that no key is here twice at a time."""
 
-    def __init__(  # noqa: PLR0913  # the parts it joins, by name
-        self,
-        *,
-        cluster: Cluster,
-        cache: Cache,
-        storage: Storage,
-        progress: ProgressPoll,
-        applier: Applier,
-        events: Events,
-        telemetry: Telemetry,
-        status_interval: timedelta,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
-    ) -> None:
-        self._cluster = cluster
-        self._cache = cache
-        self._storage = storage
-        self._progress = progress
-        self._applier = applier
-        self._events = events
-        self._telemetry = telemetry
-        self._status_interval = status_interval
-        self._now = now
-        self._written: dict[JobKey, datetime] = {}
+    cluster: Cluster
+    cache: JobCache
+    observer: Observer
+    applier: Applier
+    instance: str
+    remembering: tuple[Forgetful, ...] = ()
+    written_at: dict[JobKey, datetime] = field(default_factory=dict)
+    uids: dict[JobKey, str] = field(default_factory=dict)
 
-    async def reconcile(self, key: JobKey) -> timedelta | None:
-        """Reconcile one job; returns when to look again. Raises what the queue answers with backoff."""
-        started = time.monotonic()
-        outcome = "error"
-        try:
-            outcome, again = await self._reconcile(key)
-        finally:
-            self._telemetry.reconciled(outcome, time.monotonic() - started)
-        return again
-
-    async def _reconcile(self, key: JobKey) -> tuple[str, timedelta | None]:
-        document = self._cache.job(key)
-        if document is None:
-            self._forget(key)
-            return "gone", None
-        if not _is_ours(document) or "deletionTimestamp" in document["metadata"]:
-            return "ignored", None
-        observed = self._observe(key, document)
+    async def reconcile(self, key: JobKey) -> float | None:
+        """Move one job one step on; returns the seconds until it is due again, None if only news makes it so."""
+        seen = await self.observer.observe(key, self.written_at.get(key))
+        if seen is None:
+            self._is_gone(key)
+            return None
+        observed, raw = seen
+        self._notice_incarnation(key, observed.job.metadata.uid)
+        self.cache.put(raw)
         plan = decide(observed)
-        wait = self._may_wait(key, observed, plan)
-        if wait is not None:
-            return "waiting", wait
-        if not await self._write_status(key, document, observed.job.status, plan):
-            return "conflict", None
-        await self._act(observed.job, plan)
-        for event in plan.events:
-            await self._events.emit(observed.job, event)
-        return "success", plan.requeue_after
-
-    def _observe(self, key: JobKey, document: dict[str, Any]) -> Observed:
-        job, invalid = read_job(document)
-        self._storage.forget(key, but=job.metadata.uid)
-        preflight, archive = self._storage.facts(job.metadata.uid)
-        return observe(
-            job,
-            now=self._now(),
-            batch_jobs=self._cache.children(Kind.BATCH_JOB, key),
-            pods=self._cache.children(Kind.POD, key),
-            preflight=preflight,
-            archive=archive,
-            progress=self._progress.newest(job.metadata.uid),
-            invalid_spec=invalid,
-            last_status_write=self._written.get(key),
-        )
-
-    def _may_wait(self, key: JobKey, observed: Observed, plan: Plan) -> timedelta | None:
-        last = self._written.get(key)
-        if not plan.status_may_wait or plan.actions or plan.events or last is None:
+        if plan.status is None:
             return None
-        left = last + self._status_interval - observed.now
-        if left <= timedelta(0):
-            return None
-        return left if plan.requeue_after is None else min(left, plan.requeue_after)
+        if _must_wait(plan, observed):
+            return _seconds(plan.requeue_after)
+        version = await self._write_status(key, raw, observed, plan.status)
+        await self._act(observed, plan, version)
+        await self._announce(observed, plan.events, version)
+        return _seconds(plan.requeue_after)
 
-    async def _write_status(self, key: JobKey, document: dict[str, Any], old: JobStatus | None, plan: Plan) -> bool:
-        """Write what changed; False where the job moved on or is gone, so that its next version decides."""
-        if plan.status is None or (old is not None and plan.status == old):
-            return True
-        wanted = {**document, "status": plan.status.to_wire()}
-        try:
-            written = await self._cluster.replace(JOBS, wanted, part="status")
-        except ApiError as error:
-            if error.conflict:
-                # The watch may be behind by more than this write: look for ourselves.
-                await self._refresh(key)
-                return False
-            if error.not_found:
-                self._cache.remove(Kind.JOB, document)
-                return False
-            raise
-        self._written[key] = self._now()
-        self._cache.put(Kind.JOB, written)
-        return True
-
-    async def _refresh(self, key: JobKey) -> None:
-        try:
-            self._cache.put(Kind.JOB, await self._cluster.get(JOBS, key.namespace, key.name))
-        except ApiError as error:
-            if not error.not_found:
-                raise
-
-    async def _act(self, job: DiffusionTrainingJob, plan: Plan) -> None:
+    async def _act(self, observed: Observed, plan: Plan, version: str) -> None:
         for action in plan.actions:
             try:
-                await self._applier.apply(job, action)
-            except (ApiError, NameTakenError) as error:
+                await self.applier.apply(observed.job, action)
+            except ClusterError as error:
                 reason = f"{type(action).__name__}Failed"
-                await self._events.emit(job, Event(reason=reason, message=str(error), type="Warning"))
+                failure = Event(reason=reason, message=str(error), type="Warning")
+                await self._announce(observed, (*plan.events, failure), version)
                 raise
 
-    def _forget(self, key: JobKey) -> None:
-        self._written.pop(key, None)
-        self._storage.forget(key)
+    def _is_gone(self, key: JobKey) -> None:
+        self._notice_incarnation(key, None)
+        known = self.cache.get(key)
+        if known is not None:
+            self.cache.drop(known)
+
+    def _notice_incarnation(self, key: JobKey, uid: str | None) -> None:
+        """Drop what is remembered of a job that was deleted, also if another one has its name now."""
+        old = self.uids.get(key)
+        if old is not None and old != uid:
+            for memory in (*self.remembering, self.observer):
+                memory.forget(old)
+            self.written_at.pop(key, None)
+        if uid is None:
+            self.uids.pop(key, None)
+        else:
+            self.uids[key] = uid
+
+    async def _write_status(self, key: JobKey, raw: dict[str, Any], observed: Observed, status: JobStatus) -> str:
+        """Write the status if it differs, only on the version that was observed; returns the job's version."""
+        metadata = raw["metadata"]
+        if status == observed.job.status:
+            return str(metadata["resourceVersion"])
+        body = {
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "metadata": {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")},
+            "spec": raw["spec"],
+            "status": status.to_wire(),
+        }
+        written = await self.cluster.replace(TRAINING_JOBS, body, subresource="status")
+        self.written_at[key] = observed.now
+        self.cache.put(written)
+        return str(written["metadata"]["resourceVersion"])
+
+    async def _announce(self, observed: Observed, events: tuple[Event, ...], version: str) -> None:
+        for event in events:
+            log.info("event %s: %s", event.reason, event.message, extra={"job": observed.job.metadata.name})
+            body = event_object(observed.job, event, version=version, instance=self.instance)
+            try:
+                await self.cluster.create(EVENTS, body)
+            except ConflictError:
+                continue  # told already
+            except ClusterError as error:
+                # Events are a courtesy: the condition says the same, and no decision depends on one.
+                log.warning("event %s not written: %s", event.reason, error)
 
 
-def _is_ours(document: dict[str, Any]) -> bool:
-    controller = (document.get("spec") or {}).get("managedBy")
-    return controller is None or controller == DEFAULT_CONTROLLER
+def _must_wait(plan: Plan, observed: Observed) -> bool:
+    """Whether only progress changed and the last write is too fresh."""
+    last = observed.last_status_write
+    if not plan.status_may_wait or plan.actions or plan.events or plan.status == observed.job.status or last is None:
+        return False
+    return observed.now - last < PROGRESS_EVERY
+
+
+def _seconds(after: timedelta | None) -> float | None:
+    return None if after is None else max(0.0, after.total_seconds())

@@ -1,134 +1,83 @@
-"""Kopf as an event pump: every change goes into the cache and marks the job that it belongs to; nothing else.
+"""Kopf as event pump: its handlers put what they see into the cache and mark the owner's key; no I/O, nothing else.
 
-Kopf keeps nothing on the objects (no finalizers, annotations or events of its own: only `on.event` handlers). A list of
-our own at the start and every minute closes what a watch can miss: objects that vanished while it was reconnecting.
+Kopf keeps no state on objects here: with event handlers only there are no finalizers, annotations or patches; its own
+events are off, and other operators' peering objects are not looked for (`standalone`).
+https://docs.kopf.dev/en/stable/handlers/#event-watching-handlers
 """
 
-import asyncio
-import logging
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import kopf
 
 from t2i_api.attempt import GROUP, LABEL_JOB, PLURAL, VERSION
-from t2i_operator.cache import Cache, Kind
-from t2i_operator.cluster import BATCH_JOBS, JOBS, PODS, ApiError, Cluster, Resource
-from t2i_operator.keys import JobKey
-from t2i_operator.settings import Settings
+from t2i_operator.cache import JobCache
+from t2i_operator.cluster import Cluster
 
-logger = logging.getLogger(__name__)
-
-Mark = Callable[[JobKey], None]
-_LISTED: dict[Kind, tuple[Resource, str | None]] = {
-    Kind.JOB: (JOBS, None),
-    Kind.BATCH_JOB: (BATCH_JOBS, LABEL_JOB),
-    Kind.POD: (PODS, LABEL_JOB),
-}
-_RETRY_SECONDS = 2.0
+_DELETED: Final = "DELETED"
 
 
-async def fill(cluster: Cluster, cache: Cache, settings: Settings, mark: Mark) -> None:
-    """List everything of ours once and mark what changed; raises ApiError."""
-    namespaces: tuple[str | None, ...] = settings.namespaces or (None,)
-    for kind, (resource, selector) in _LISTED.items():
-        found: list[dict[str, Any]] = []
-        versions: list[int] = []
-        for namespace in namespaces:
-            documents, version = await cluster.list_all(resource, namespace=namespace, label_selector=selector)
-            found += documents
-            versions.append(int(version))
-        for key in cache.replace(kind, found, str(min(versions))):
-            mark(key)
-
-
-async def fill_at_start(cluster: Cluster, cache: Cache, settings: Settings, mark: Mark) -> None:
-    """Fill the cache before the first decision, for however long the API server or the CRD is missing."""
-    while True:
-        try:
-            await fill(cluster, cache, settings, mark)
-        except ApiError as error:
-            hint = f" Is the CRD {PLURAL}.{GROUP} installed?" if error.not_found else ""
-            logger.warning("cannot list yet: %s%s", error, hint)
-            await asyncio.sleep(_RETRY_SECONDS)
-        else:
-            return
-
-
-async def resync(cluster: Cluster, cache: Cache, settings: Settings, mark: Mark) -> None:
-    """Fill the cache again and again, for ever."""
-    while True:
-        await asyncio.sleep(settings.resync_interval.total_seconds())
-        try:
-            await fill(cluster, cache, settings, mark)
-        except ApiError as error:
-            logger.warning("resync failed, the watches go on: %s", error)
-
-
-async def pump(cluster: Cluster, cache: Cache, settings: Settings, mark: Mark) -> None:
-    """Run Kopf, for ever: watch jobs, their batch Jobs and their pods."""
-    await kopf.operator(
-        registry=_registry(cluster, cache, mark, in_cluster=settings.kubeconfig is None),
-        settings=_kopf_settings(),
-        standalone=True,
-        clusterwide=not settings.namespaces,
-        namespaces=list(settings.namespaces),
-    )
-
-
-def _registry(cluster: Cluster, cache: Cache, mark: Mark, *, in_cluster: bool) -> kopf.OperatorRegistry:
+def build_registry(cluster: Cluster, cache: JobCache) -> kopf.OperatorRegistry:
+    """Return the handlers. A registry of our own has no fallback logins, which would load a second client."""
     registry = kopf.OperatorRegistry()
 
-    def handle(kind: Kind, event: dict[str, Any]) -> None:
-        # Kopf hands out views of its own memory; the cache keeps a plain copy of the top level.
-        document = dict(event["object"])
-        document["metadata"] = dict(document["metadata"])
-        key = cache.remove(kind, document) if event["type"] == "DELETED" else cache.put(kind, document)
-        if key is not None:
-            mark(key)
+    @kopf.on.login(registry=registry, errors=kopf.ErrorsMode.TEMPORARY, backoff=5)
+    async def login(**_: Any) -> kopf.ConnectionInfo:
+        return await connection_info(cluster)
 
     @kopf.on.event(GROUP, VERSION, PLURAL, registry=registry)
-    async def job_event(event: Any, **_: Any) -> None:
-        handle(Kind.JOB, event)
+    async def training_job(event: kopf.RawEvent, **_: Any) -> None:
+        raw = dict(event["object"])
+        if event["type"] == _DELETED:
+            cache.drop(raw)
+        else:
+            cache.put(raw)
 
-    @kopf.on.event("batch", "v1", "jobs", labels={LABEL_JOB: kopf.PRESENT}, registry=registry)
-    async def batch_job_event(event: Any, **_: Any) -> None:
-        handle(Kind.BATCH_JOB, event)
-
-    @kopf.on.event("", "v1", "pods", labels={LABEL_JOB: kopf.PRESENT}, registry=registry)
-    async def pod_event(event: Any, **_: Any) -> None:
-        handle(Kind.POD, event)
-
-    @kopf.on.login(registry=registry, retries=3, backoff=1.0)
-    async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:
-        return kopf.login_with_service_account(**kwargs) if in_cluster else await connection_info(cluster)
+    @kopf.on.event("batch", "v1", "jobs", registry=registry)
+    @kopf.on.event("", "v1", "pods", registry=registry)
+    async def child(event: kopf.RawEvent, **_: Any) -> None:
+        cache.mark_owner(dict(event["object"]))
 
     return registry
 
 
-def _kopf_settings() -> kopf.OperatorSettings:
+def build_settings() -> kopf.OperatorSettings:
+    """Return Kopf's settings: what it must not do, and which children the server shall send at all."""
     settings = kopf.OperatorSettings()
     settings.posting.enabled = False
-    settings.scanning.disabled = True  # no right to list CRDs or namespaces is needed
-    settings.watching.server_timeout = 300.0
-    settings.watching.connect_timeout = 10.0
-    settings.watching.chunk_size = 500
-    settings.watching.label_selectors["batch", "v1", "jobs"] = LABEL_JOB
-    settings.watching.label_selectors["", "v1", "pods"] = LABEL_JOB
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    for resource in (("batch", "v1", "jobs"), ("", "v1", "pods")):
+        settings.watching.label_selectors[resource] = LABEL_JOB
+    settings.watching.server_timeout = 300
+    settings.process.ultimate_exiting_timeout = 20
     return settings
 
 
 async def connection_info(cluster: Cluster) -> kopf.ConnectionInfo:
-    """Return the connection of a kubeconfig in Kopf's form."""
+    """Return our own client's credentials in Kopf's words, so that both are one identity."""
     configuration = cluster.configuration
-    header = await configuration.get_api_key_with_prefix("BearerToken")
+    bearer = await configuration.get_api_key_with_prefix("BearerToken")
+    scheme, _, token = (bearer or "").partition(" ")
     return kopf.ConnectionInfo(
         server=configuration.host,
         ca_path=configuration.ssl_ca_cert,
         insecure=not configuration.verify_ssl,
         username=configuration.username or None,
         password=configuration.password or None,
-        token=header.split(" ", 1)[-1] if header else None,
+        scheme=scheme.capitalize() or None,
+        token=token or None,
         certificate_path=configuration.cert_file,
         private_key_path=configuration.key_file,
+        proxy_url=configuration.proxy,
+    )
+
+
+async def pump(registry: kopf.OperatorRegistry, settings: kopf.OperatorSettings, namespaces: tuple[str, ...]) -> None:
+    """Run Kopf until SIGTERM or SIGINT, or until a watch fails for good; returns on a signal, raises otherwise."""
+    await kopf.operator(
+        registry=registry,
+        settings=settings,
+        standalone=True,
+        clusterwide=not namespaces,
+        namespaces=list(namespaces),
     )

@@ -80,7 +80,7 @@ class WorkQueue(Generic[Key]):
             key = await self._take()
             try:
                 again = await reconcile(key)
-            except Exception as error:  # one job's trouble must not end the others' operator
+            except Exception as error:  # noqa: BLE001  # one job's trouble must not end the others' operator
                 self._failed(key, error)
             else:
                 self._failures.pop(key, None)
