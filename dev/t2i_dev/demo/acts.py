@@ -92,14 +92,15 @@ def kill_half_way(view: JobView, plan: DemoPlan, watch: Watcher) -> Killed:
     """Wait until half of the steps are done and a checkpoint is committed, then SIGKILL the trainer of pod 1."""
     for status in view.statuses(plan.timeout_seconds):
         watch(status)
-        progress, attempt = status.progress, status.attempt
         if finished(status):
             raise ComponentFailedError(f"{view.name} ended before half-way: {status.message}")
-        if progress is None or attempt is None or progress.last_checkpoint_step is None:
+        if status.attempt is None:
             continue
-        if progress.step >= plan.kill_after_step:
-            pod = view.kill_container(attempt.number, index=1)
-            return Killed(pod, progress.step, progress.last_checkpoint_step)
+        progress = view.trainer_progress(status.attempt.number)
+        if progress is None or progress.last_checkpoint_step is None or progress.step < plan.kill_after_step:
+            continue
+        pod = view.kill_container(status.attempt.number, index=1)
+        return Killed(pod, progress.step, progress.last_checkpoint_step)
     raise AssertionError("statuses() ends with an error")
 
 

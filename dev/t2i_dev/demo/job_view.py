@@ -1,19 +1,25 @@
 """What a user sees of a job: its object, its pods and its events, read with the administrator's certificate."""
 
+import http.client
 import json
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from t2i_api.attempt import GROUP, LABEL_ATTEMPT, LABEL_JOB, PLURAL, VERSION
+from pydantic import ValidationError
+
+from t2i_api.attempt import GROUP, LABEL_ATTEMPT, LABEL_JOB, METRICS_PORT, PLURAL, VERSION
 from t2i_api.job import DiffusionTrainingJob
+from t2i_api.progress import MAXIMUM_PROGRESS_BYTES, Progress
 from t2i_api.status import JobStatus
 from t2i_dev.cluster import LocalCluster
 from t2i_dev.cluster.container_runtime import ctr
 from t2i_dev.errors import ComponentFailedError
 
 POLL_SECONDS = 0.5
+ANSWER_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,20 @@ class JobView:
     def wait(self, until: Callable[[JobStatus], bool], timeout_seconds: float) -> JobStatus:
         """Poll until the condition holds; returns that status."""
         return next(status for status in self.statuses(timeout_seconds) if until(status))
+
+    def trainer_progress(self, attempt: int) -> Progress | None:
+        """What rank 0 says of itself right now; the status follows some seconds later. None while it does not answer."""
+        for pod in self.pods(attempt)[:1]:
+            address = pod.get("status", {}).get("podIP")
+            if address is None:
+                return None
+            opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+            try:
+                with opener.open(f"http://{address}:{METRICS_PORT}/progress", timeout=ANSWER_SECONDS) as answer:
+                    return Progress.model_validate_json(answer.read(MAXIMUM_PROGRESS_BYTES))
+            except (OSError, http.client.HTTPException, ValidationError):
+                return None
+        return None
 
     def kill_container(self, attempt: int, index: int) -> str:
         """SIGKILL the trainer in one pod, as the kernel would; returns the pod's name."""
