@@ -84,7 +84,7 @@ class JobView:
         return next(status for status in self.statuses(timeout_seconds) if until(status))
 
     def trainer_progress(self, attempt: int) -> Progress | None:
-        """What rank 0 says of itself right now; the status follows some seconds later. None while it does not answer."""
+        """What rank 0 says of itself right now, None while it does not answer; the status follows seconds later."""
         for pod in self.pods(attempt)[:1]:
             address = pod.get("status", {}).get("podIP")
             if address is None:
