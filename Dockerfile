@@ -1,0 +1,31 @@
+# The operator: Python, boto3, Kopf and our code; no torch. Build from the repository's root: docker build .
+ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
+
+# Dependencies first and alone: a change of code does not touch this layer.
+FROM ${BASE_IMAGE} AS dependencies
+WORKDIR /build
+RUN python3 -m pip install --quiet --root-user-action=ignore uv==0.13.9
+COPY pyproject.toml uv.lock README.md LICENSE ./
+RUN UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/opt/venv UV_PYTHON_DOWNLOADS=never \
+    uv sync --quiet --frozen --no-dev --no-install-project --extra operator --compile-bytecode
+
+FROM ${BASE_IMAGE}
+COPY --from=dependencies /opt/venv /opt/venv
+COPY api/t2i_api /opt/t2i/t2i_api
+COPY checkpoint/t2i_checkpoint /opt/t2i/t2i_checkpoint
+COPY operator/t2i_operator /opt/t2i/t2i_operator
+RUN printf '#!/opt/venv/bin/python\nfrom t2i_operator.main import main\n\nraise SystemExit(main())\n' \
+        > /opt/venv/bin/t2i-operator \
+    && chmod 0755 /opt/venv/bin/t2i-operator \
+    && /opt/venv/bin/python -m compileall -q /opt/t2i
+
+# The root file system is read-only in a pod. LOGNAME: Kopf asks who it is, and this user has no name.
+ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/opt/t2i \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    HOME=/tmp \
+    LOGNAME=t2i-operator
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["t2i-operator"]
