@@ -12,9 +12,10 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
+from kubernetes.aio import config as kube_config
 from kubernetes.aio.client.api_client import ApiClient
 from kubernetes.aio.client.configuration import Configuration
-from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+from kubernetes.aio.config import ConfigException
 
 from t2i_api.attempt import GROUP, PLURAL, VERSION
 from t2i_operator.workqueue import ExpectedError
@@ -97,11 +98,14 @@ class Cluster:
     async def connect(cls, *, kubeconfig: str | None, context: str | None) -> "Cluster":
         """Read the service account of the pod, or a kubeconfig if one is given; raises ClusterError. Sends nothing."""
         configuration = Configuration()
+        loaders: Any = kube_config  # untyped
         try:
             if kubeconfig is None and IN_CLUSTER_NAMESPACE.exists():
-                load_incluster_config(client_configuration=configuration)
+                loaders.load_incluster_config(client_configuration=configuration)
             else:
-                await load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
+                await loaders.load_kube_config(
+                    config_file=kubeconfig, context=context, client_configuration=configuration
+                )
         except (ConfigException, OSError) as error:
             where = kubeconfig or "the default kubeconfig"
             raise ClusterError(f"no cluster in {where}: {error}. Give --kubeconfig or set KUBECONFIG") from error
