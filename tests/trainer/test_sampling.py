@@ -1,4 +1,4 @@
-"""What a step trains on: the same samples, noise and dropout whatever the world size, and wherever a run was resumed."""
+"""What a step trains on: the same samples, noise and dropout at any world size, after any resume."""
 
 from __future__ import annotations
 
