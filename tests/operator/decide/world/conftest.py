@@ -14,6 +14,7 @@ import pytest
 from t2i_api.conditions import State
 from t2i_api.progress import Progress
 from t2i_api.status import JobStatus
+from t2i_api.status import VerdictKind as StatusVerdict
 from t2i_checkpoint.inspect import Survey
 from t2i_checkpoint.verdict import VerdictKind as V
 from t2i_operator.decide import decide
@@ -119,7 +120,7 @@ class World:
         assert {judgement.verdict.kind for judgement in action.judgements} == {V.FOREIGN}
         assert self.status is not None
         assert self.status.checkpoint is not None, "an archive before its verdict is persisted"
-        assert self.status.checkpoint.verdict == V.FOREIGN
+        assert self.status.checkpoint.verdict is StatusVerdict.FOREIGN
         if self.archive is None or not self.archive.running:
             self.intent = frozenset(judgement.step for judgement in action.judgements)
             self.intent_recorded = False
