@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
+import threading
 import zlib
 from dataclasses import dataclass
 from datetime import UTC
@@ -318,9 +320,18 @@ def _client(endpoint: str | None, credentials: Credentials | None, region: str |
             "aws_secret_access_key": credentials.secret_access_key,
             "aws_session_token": credentials.session_token,
         }
-    # A session of its own: boto3's default session is shared module state and not thread-safe.
-    session = boto3.session.Session(region_name=region or "us-east-1", **keys)
-    return session.client("s3", endpoint_url=endpoint, config=config)
+    # boto3 makes clients safely in one thread at a time only; the clients themselves may be shared.
+    with _MAKING_CLIENT:
+        return _session().client("s3", region_name=region or "us-east-1", endpoint_url=endpoint, config=config, **keys)
+
+
+_MAKING_CLIENT = threading.Lock()
+
+
+@functools.cache
+def _session() -> boto3.session.Session:
+    """Return the session of this process: S3's service model costs 12 MB in every session, nothing in a shared one."""
+    return boto3.session.Session()
 
 
 def _status(error: ClientError) -> int:
