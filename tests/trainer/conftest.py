@@ -17,6 +17,7 @@ import yaml
 from PIL import Image, ImageDraw
 
 from t2i_api.attempt import AttemptDocument
+from t2i_api.job import JobSpec
 from t2i_checkpoint.s3 import S3Store
 from t2i_checkpoint.store import Credentials
 from t2i_dev.ports import free_ports
@@ -161,7 +162,12 @@ def text_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "on", "white", *COLOURS, *SHAPES]
     (folder / "vocab.txt").write_text("\n".join(words))
     torch.manual_seed(1)
-    sizes = {"hidden_size": TEXT_WIDTH, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    sizes: dict[str, Any] = {
+        "hidden_size": TEXT_WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 32,
+    }
     BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=32, **sizes)).save_pretrained(folder)
     BertTokenizer(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
     return folder
@@ -245,3 +251,22 @@ def make_job(
 @pytest.fixture(scope="session")
 def write_dataset() -> Callable[[Store], None]:
     return write_pictures
+
+
+@pytest.fixture
+def job_spec(tmp_path: Path) -> JobSpec:
+    """The spec of a job that needs no server."""
+    return JobSpec.model_validate(
+        {
+            "model": {
+                "unet": {"config": UNET},
+                "textEncoder": {"uri": f"file://{tmp_path}/encoder", "maxTokens": 8},
+                "pixelUnshuffleFactor": 2,
+            },
+            "data": {"uri": f"file://{tmp_path}/data", "resolution": 16},
+            "training": {"steps": 12, "globalBatchSize": 4, "learningRate": 0.002},
+            "sampling": {"prompts": ["a red circle on white"], "guidanceScale": 1.5, "inferenceSteps": 3},
+            "checkpoint": {"uri": f"file://{tmp_path}/bucket", "everySteps": 3},
+            "workers": {"gpusPerWorker": 0},
+        }
+    )

@@ -1,0 +1,91 @@
+"""Job, attempt and environment are checked where they enter, and a mistake is named with its field."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+
+from t2i_api.progress import ExitCode
+from t2i_trainer.configuration import RunConfiguration, choose_device
+from t2i_trainer.failures import TrainerError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from t2i_api.job import JobSpec
+
+ATTEMPT = {
+    "jobName": "tiny",
+    "jobNamespace": "default",
+    "jobUid": "0123abcd",
+    "attempt": 1,
+    "workers": 1,
+    "processesPerWorker": 2,
+    "rendezvousAddress": "tiny-1-0.tiny-1",
+}
+
+
+def read(
+    folder: Path, spec: JobSpec, attempt: Any = ATTEMPT, changes: dict[str, Any] | None = None
+) -> RunConfiguration:
+    document = {
+        "apiVersion": "training.t2i.dev/v1alpha1",
+        "kind": "DiffusionTrainingJob",
+        "metadata": {"name": "tiny"},
+        "spec": {**spec.to_wire(), **(changes or {})},
+    }
+    (folder / "job.yaml").write_text(yaml.safe_dump(document))
+    (folder / "attempt.json").write_text(json.dumps(attempt))
+    return RunConfiguration.read(folder / "job.yaml", folder / "attempt.json", folder)
+
+
+def test_what_the_operator_mounts_is_read_back(tmp_path: Path, job_spec: JobSpec) -> None:
+    configuration = read(tmp_path, job_spec)
+    assert configuration.spec == job_spec
+    assert configuration.attempt.world_size == 2
+    assert configuration.attempt.resume_from is None
+    assert configuration.device == "cpu"
+
+
+@pytest.mark.parametrize(
+    ("attempt", "changes", "message"),
+    [
+        ({**ATTEMPT, "workers": 0}, {}, r"attempt\.json: workers"),
+        ({**ATTEMPT, "resumeFrm": "x"}, {}, "resumeFrm"),
+        ({**ATTEMPT, "processesPerWorker": 3}, {}, "globalBatchSize 4 is no multiple of the world size 3"),
+        (ATTEMPT, {"traning": {}}, r"job\.yaml: spec\.traning"),
+    ],
+    ids=["value", "unknown-field", "batch-does-not-divide", "job-field"],
+)
+def test_a_mistake_is_named(tmp_path: Path, job_spec: JobSpec, attempt: Any, changes: Any, message: str) -> None:
+    with pytest.raises(TrainerError, match=message) as caught:
+        read(tmp_path, job_spec, attempt, changes)
+    assert caught.value.code is ExitCode.BAD_CONFIGURATION
+
+
+def test_a_missing_job_says_how_to_name_it(tmp_path: Path) -> None:
+    with pytest.raises(TrainerError, match="--job"):
+        RunConfiguration.read(tmp_path / "job.yaml", tmp_path / "attempt.json", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "wish", "device"),
+    [(0, None, "cpu"), (1, None, "cuda"), (1, "auto", "cuda"), (1, "cpu", "cpu"), (0, "cuda", "cuda")],
+)
+def test_gpus_are_used_exactly_when_asked_for(
+    job_spec: JobSpec, monkeypatch: pytest.MonkeyPatch, gpus: int, wish: str | None, device: str
+) -> None:
+    monkeypatch.delenv("T2I_DEVICE", raising=False)
+    if wish is not None:
+        monkeypatch.setenv("T2I_DEVICE", wish)
+    workers = job_spec.workers.model_copy(update={"gpus_per_worker": gpus})
+    assert choose_device(job_spec.model_copy(update={"workers": workers})) == device
+
+
+def test_another_device_is_refused(job_spec: JobSpec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("T2I_DEVICE", "tpu")
+    with pytest.raises(TrainerError, match="T2I_DEVICE is 'tpu': write auto, cpu or cuda"):
+        choose_device(job_spec)

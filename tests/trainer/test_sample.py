@@ -1,0 +1,83 @@
+"""Pictures depend on weights, prompt and seed alone, and are laid out so that people can look at them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+import torch
+from accelerate import Accelerator
+from PIL import Image
+
+from t2i_checkpoint.local import LocalStore
+from t2i_trainer.model import build_unet
+from t2i_trainer.sample import draw_pictures, grid, write_pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from t2i_api.job import JobSpec
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class Alone:
+    """A world of one process, or a rank that draws its share without adding up."""
+
+    accelerator: Accelerator
+    rank: int = 0
+    size: int = 1
+    device: torch.device = CPU
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        return values
+
+
+@pytest.fixture
+def drawn(job_spec: JobSpec) -> Callable[..., torch.Tensor]:
+    unet = build_unet(job_spec, CPU).eval()
+    prompts = torch.linspace(-1, 1, 3 * 8 * 16).view(3, 8, 16)
+    null = torch.zeros(8, 16)
+
+    def draw(rank: int = 0, size: int = 1, guidance: float = 1.5, prompts: torch.Tensor = prompts) -> torch.Tensor:
+        sampling = job_spec.sampling.model_copy(update={"guidance_scale": guidance})
+        spec = job_spec.model_copy(update={"sampling": sampling})
+        return draw_pictures(unet, spec, prompts, null, cast("Any", Alone(Accelerator(cpu=True), rank, size)))
+
+    return draw
+
+
+def test_a_picture_is_the_same_each_time_and_whichever_rank_draws_it(drawn: Callable[..., torch.Tensor]) -> None:
+    together = drawn()
+    assert together.shape == (3, 3, 16, 16)
+    assert torch.equal(together, drawn())
+    shares = [drawn(rank, 2) for rank in (0, 1)]
+    assert torch.equal(shares[0] + shares[1], together)
+
+
+def test_guidance_moves_away_from_the_null_embedding(drawn: Callable[..., torch.Tensor]) -> None:
+    assert not torch.equal(drawn(guidance=0.0), drawn(guidance=5.0))
+    nulls = torch.zeros(3, 8, 16)
+    assert torch.equal(drawn(guidance=0.0, prompts=nulls), drawn(guidance=5.0, prompts=nulls))
+
+
+def test_pictures_and_grid_lie_in_the_folder_of_the_step(tmp_path: Path) -> None:
+    pictures = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    pictures[1, 0] = 255
+    store = LocalStore(tmp_path)
+    uri = write_pictures(store, 40, pictures)
+    names = [info.key for info in store.list("")]
+    assert names == [f"samples/step-00000040/{name}" for name in ("0000.png", "0001.png", "0002.png", "grid.png")]
+    assert uri == f"file://{tmp_path}/samples/step-00000040/grid.png"
+    with Image.open(io.BytesIO(store.read(names[1]))) as image:
+        assert image.getpixel((3, 3)) == (255, 0, 0)
+
+
+@pytest.mark.parametrize(("count", "columns", "rows"), [(1, 1, 1), (2, 2, 1), (3, 2, 2), (5, 3, 2), (9, 3, 3)])
+def test_the_grid_is_as_square_as_possible(count: int, columns: int, rows: int) -> None:
+    sheet = grid([Image.new("RGB", (8, 8), "red")] * count)
+    assert sheet.size == (columns * 10 + 2, rows * 10 + 2)

@@ -1,0 +1,113 @@
+"""What a checkpoint holds of a run comes back by name, bit for bit, and in no other shape."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from t2i_checkpoint.architecture import Architecture
+from t2i_checkpoint.optimizer import optimizer_fault
+from t2i_trainer.checkpointing.state import (
+    load_module,
+    load_optimizer,
+    module_tensors,
+    optimizer_tensors,
+    read_tensors,
+    weights_sha256,
+    write_tensors,
+)
+from t2i_trainer.model import architecture_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Net(torch.nn.Module):
+    """A convolution in channels-last memory and a linear layer: what a UNet is made of."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__()
+        self.first = torch.nn.Conv2d(3, width, 3)
+        self.last = torch.nn.Linear(width, 2)
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        result: torch.Tensor = self.last(self.first(picture).mean((2, 3)))
+        return result
+
+
+def trained(steps: int) -> tuple[Net, torch.optim.AdamW]:
+    torch.manual_seed(0)
+    net: Net = Net().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stub lacks it
+    optimizer = torch.optim.AdamW(net.parameters(), lr=0.01, fused=True)
+    for _ in range(steps):
+        step(net, optimizer)
+    return net, optimizer
+
+
+def step(net: Net, optimizer: torch.optim.AdamW) -> None:
+    optimizer.zero_grad()
+    net(torch.arange(75.0).view(1, 3, 5, 5)).square().sum().backward()
+    optimizer.step()
+
+
+def equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_a_restored_run_takes_the_very_steps_that_the_first_one_took(tmp_path: Path) -> None:
+    net, optimizer = trained(3)
+    write_tensors(tmp_path / "weights.safetensors", module_tensors(net))
+    write_tensors(tmp_path / "deep" / "optimizer.safetensors", optimizer_tensors(net, optimizer))
+    other, its_optimizer = trained(0)
+    load_module(other, read_tensors(tmp_path / "weights.safetensors"))
+    load_optimizer(other, its_optimizer, read_tensors(tmp_path / "deep" / "optimizer.safetensors"))
+    for _ in range(3):
+        step(net, optimizer)
+        step(other, its_optimizer)
+    assert equal(module_tensors(net), module_tensors(other))
+    assert equal(optimizer_tensors(net, optimizer), optimizer_tensors(other, its_optimizer))
+    assert weights_sha256(net) == weights_sha256(other)
+
+
+def test_the_optimizer_file_is_what_the_verdict_wants_to_see() -> None:
+    net, optimizer = trained(1)
+    tensors = {name: tuple(tensor.shape) for name, tensor in optimizer_tensors(net, optimizer).items()}
+    order = [name for name, _ in net.named_parameters()]
+    assert optimizer_fault(Architecture.from_shapes(tensors), order, architecture_of(net)) is None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda tensors: tensors.pop("last.bias"),
+        lambda tensors: tensors.update(extra=torch.zeros(1)),
+        lambda tensors: tensors.update({"last.bias": torch.zeros(1)}),
+    ],
+    ids=["missing", "unexpected", "broadcastable-shape"],
+)
+def test_weights_of_another_model_are_never_loaded_in_part(damage: Any) -> None:
+    net, _ = trained(1)
+    before = copy.deepcopy(module_tensors(net))
+    tensors = {name: torch.full_like(tensor, 9.0) for name, tensor in before.items()}
+    damage(tensors)
+    with pytest.raises((RuntimeError, KeyError)):
+        load_module(net, tensors)
+
+
+def test_a_moment_of_another_shape_is_not_broadcast() -> None:
+    net, optimizer = trained(1)
+    tensors = optimizer_tensors(net, optimizer)
+    tensors["exp_avg/last.bias"] = torch.zeros(1)
+    with pytest.raises(RuntimeError, match=r"exp_avg of last\.bias"):
+        load_optimizer(net, optimizer, tensors)
+
+
+def test_the_hash_sees_a_single_changed_bit() -> None:
+    net, _ = trained(1)
+    before = weights_sha256(net)
+    with torch.no_grad():
+        net.last.bias[0] = torch.nextafter(net.last.bias[0], torch.tensor(9.0))
+    assert weights_sha256(net) != before
