@@ -16,14 +16,20 @@ class CredentialsError(Exception):
     """There are no usable credentials; the message says what to do."""
 
 
-async def read_credentials(cluster: Cluster, job: DiffusionTrainingJob) -> Credentials | None:
-    """Return the credentials of a job, None if it names no Secret.
+async def read_credentials(cluster: Cluster, job: DiffusionTrainingJob, *, ambient: bool) -> Credentials | None:
+    """Return the credentials of a job; None, the operator's own, if it names no Secret and `ambient` allows that.
 
     Raises CredentialsError when the user must act, UnreachableError when trying again may help.
     """
     reference = job.spec.checkpoint.credentials_secret_ref
-    if reference is None:
+    if reference is None and ambient:
         return None
+    if reference is None:
+        # Else whoever may create a job could read and move what only the operator may.
+        raise CredentialsError(
+            "checkpoint.credentialsSecretRef is missing: name a Secret with AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY, or let the operator use its own identity for every job: --ambient-credentials"
+        )
     namespace = job.metadata.namespace
     where = f"checkpoint.credentialsSecretRef: Secret {namespace}/{reference.name}"
     try:

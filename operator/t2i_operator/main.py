@@ -67,7 +67,14 @@ class Parts:
         cluster = await Cluster.connect(kubeconfig=settings.kubeconfig, context=settings.context)
         queue: WorkQueue[JobKey] = WorkQueue()
         cache = JobCache(queue.add)
-        names = LeaseSettings(namespace=settings.lease_namespace, name=settings.lease_name, identity=settings.identity)
+        names = LeaseSettings(
+            namespace=settings.lease_namespace,
+            name=settings.lease_name,
+            identity=settings.identity,
+            duration=settings.lease_seconds,
+            give_up=settings.lease_seconds * 2 / 3,
+            renew=settings.lease_seconds / 7,
+        )
         lease = Lease(cluster, names, time.monotonic)
         telemetry = Telemetry.create(cache, queue_depth=lambda: len(queue), leading=lambda: lease.held)
         return cls(settings=settings, cluster=cluster, queue=queue, cache=cache, lease=lease, telemetry=telemetry)
@@ -95,7 +102,7 @@ async def run(settings: Settings) -> int:
 
 async def _lead(parts: Parts) -> int:
     settings, cluster, queue = parts.settings, parts.cluster, parts.queue
-    desk = StorageDesk(cluster, queue.add, workers=settings.storage_workers)
+    desk = StorageDesk(cluster, queue.add, workers=settings.storage_workers, ambient=settings.ambient_credentials)
     poller = ProgressPoller(time.monotonic)
     reconciler = Reconciler(
         cluster=cluster,

@@ -40,6 +40,8 @@ class Settings:
     lease_name: str = "t2i-operator"
     lease_namespace: str = "default"
     identity: str = ""
+    lease_seconds: int = 15
+    ambient_credentials: bool = False
     workers: int = 8
     storage_workers: int = 4
     resync_seconds: int = 300
@@ -80,8 +82,17 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     option("workers", "jobs reconciled at the same time", defaults.workers, type=_number(1, 256))
     option("storage-workers", "buckets read or archived at the same time", 4, type=_number(1, 64))
     option("resync-seconds", "seconds between complete listings", defaults.resync_seconds, type=_number(5, 86400))
-    truth = environ.get("T2I_VERBOSE", "").lower() in {"1", "true", "yes"}
-    result.add_argument("-v", "--verbose", action="store_true", default=truth, help="log every request and event")
+    seconds = "seconds after which a holder that does not renew is succeeded"
+    option("lease-seconds", seconds, defaults.lease_seconds, type=_number(5, 3600))
+
+    def switch(names: Sequence[str], text: str) -> None:
+        variable = "T2I_" + names[-1].removeprefix("--").upper().replace("-", "_")
+        on = environ.get(variable, "").lower() in {"1", "true", "yes"}
+        result.add_argument(*names, action="store_true", default=on, help=text)
+
+    ambient = "let jobs that name no Secret use the operator's own rights on buckets: whoever may create jobs has them"
+    switch(["--ambient-credentials"], ambient)
+    switch(["-v", "--verbose"], "log every request and event")
     return result
 
 

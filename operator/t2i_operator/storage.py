@@ -29,9 +29,10 @@ _REPORT_EVERY_SECONDS = 1.0
 class StorageDesk:
     """Takes orders from decisions and keeps their outcomes until the job is gone; `mark` is called on every news."""
 
-    def __init__(self, cluster: Cluster, mark: Callable[[JobKey], None], *, workers: int) -> None:
+    def __init__(self, cluster: Cluster, mark: Callable[[JobKey], None], *, workers: int, ambient: bool) -> None:
         self._cluster = cluster
         self._mark = mark
+        self._ambient = ambient
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="storage")
         self._preflights: dict[str, PreflightFacts] = {}
         self._archives: dict[str, ArchiveFacts] = {}
@@ -128,7 +129,7 @@ class StorageDesk:
 
     async def _credentials(self, job: DiffusionTrainingJob) -> Credentials | StorageError | None:
         try:
-            return await read_credentials(self._cluster, job)
+            return await read_credentials(self._cluster, job, ambient=self._ambient)
         except CredentialsError as error:
             return StorageError(kind=StorageErrorKind.CREDENTIALS_MISSING, message=str(error))
         except ClusterError as error:

@@ -5,6 +5,7 @@ from t2i_api.job import DEFAULT_CONTROLLER
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.finished import finish, is_finished, tend_finished
 from t2i_operator.decide.preparation import prepare
+from t2i_operator.decide.reasons import ConditionReason
 from t2i_operator.decide.running import completed, run
 from t2i_operator.decide.suspension import suspend
 from t2i_operator.observed import Observed
@@ -33,7 +34,7 @@ def decide(observed: Observed) -> Plan:
     elif job.spec.suspend:
         suspend(draft)
     else:
-        draft.condition(ConditionType.SUSPENDED, "False", "NotSuspended", "spec.suspend is false")
+        draft.condition(ConditionType.SUSPENDED, "False", ConditionReason.NOT_SUSPENDED, "spec.suspend is false")
         attempt = draft.status.attempt
         if attempt is None or attempt.finished_at is not None:
             prepare(draft)

@@ -50,7 +50,7 @@ class Draft:
         new = Condition(
             type=type_,
             status=status,
-            reason=reason,
+            reason=str(reason),
             message=message[:4096],
             last_transition_time=self.now if moved or old is None else old.last_transition_time,
             observed_generation=self.observed.job.metadata.generation,
@@ -65,7 +65,7 @@ class Draft:
 
     def event(self, reason: str, message: str, *, warning: bool = False) -> None:
         """Tell the user once; the caller makes sure that the status remembers it was told."""
-        self.events.append(Event(reason=reason, message=message[:1000], type="Warning" if warning else "Normal"))
+        self.events.append(Event(reason=str(reason), message=message[:1000], type="Warning" if warning else "Normal"))
 
     def look_again(self, after: timedelta) -> None:
         """Ask for another decision no later than that."""

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from t2i_api.conditions import State
 from t2i_api.progress import ExitCode, reason_of
+from t2i_operator.decide.reasons import Cause
 from t2i_operator.observed import AttemptFacts, PodFacts
 
 _SIGKILL, _SIGTERM = 137, 143
@@ -32,10 +33,10 @@ def classify(facts: AttemptFacts) -> Ending:
     """Return the root cause: disruption first, then the pod that failed by itself, then those it took along."""
     disrupted = next((pod for pod in facts.pods if pod.disrupted), None)
     if disrupted is not None:
-        return Ending("Disrupted", f"pod {disrupted.name} was disrupted (preemption, eviction or node loss)", False)
+        return Ending(Cause.DISRUPTED, f"pod {disrupted.name} was disrupted (preemption, eviction or node loss)", False)
     failed = [pod for pod in facts.pods if pod.exit_code not in {None, 0}]
     if not failed:
-        return Ending("PodLost", f"a pod vanished: {facts.failure_message or 'its Job failed'}")
+        return Ending(Cause.POD_LOST, f"a pod vanished: {facts.failure_message or 'its Job failed'}")
     return _of_pod(min(failed, key=_precedence))
 
 
@@ -55,7 +56,7 @@ def _of_pod(pod: PodFacts) -> Ending:
     where = f"pod {pod.name}"
     if pod.out_of_memory:
         return Ending(
-            "OutOfMemory",
+            Cause.OUT_OF_MEMORY,
             f"{where} exceeded its memory limit: raise workers.template.resources.memory or lower the batch size",
             final=State.OUT_OF_MEMORY,
         )
@@ -71,7 +72,7 @@ def _of_pod(pod: PodFacts) -> Ending:
 
 def _of_signal(pod: PodFacts, where: str) -> Ending:
     if pod.exit_code == _SIGKILL:
-        return Ending("PodKilled", f"{where} was killed (SIGKILL)")
+        return Ending(Cause.POD_KILLED, f"{where} was killed (SIGKILL)")
     if pod.exit_code == _SIGTERM:
-        return Ending("PodTerminated", f"{where} was terminated before it could save", counted=False)
-    return Ending("Crashed", f"{where} ended with exit status {pod.exit_code}; see its log")
+        return Ending(Cause.POD_TERMINATED, f"{where} was terminated before it could save", counted=False)
+    return Ending(Cause.CRASHED, f"{where} ended with exit status {pod.exit_code}; see its log")

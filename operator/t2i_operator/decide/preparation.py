@@ -14,6 +14,7 @@ from t2i_operator.decide.archiving import archive
 from t2i_operator.decide.checkpoint import Archive, Choice, Resume, StartFresh, Stop, choose, decisive
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.finished import finish
+from t2i_operator.decide.reasons import ConditionReason, EventReason
 from t2i_operator.observed import PreflightFacts, StorageError, StorageErrorKind
 from t2i_operator.plan import DeleteAttempt, StartPreflight
 
@@ -154,7 +155,7 @@ def _admit(draft: Draft, facts: PreflightFacts, choice: Choice, number: int) -> 
     )
     begin = f"resuming exactly at step {resumed.step} ({resumed.name})" if resumed else "starting at step 0"
     verdict_status.compatible(draft, resumed, number)
-    draft.condition(ConditionType.ADMITTED, "True", "Admitted", f"attempt {number}: {begin}")
+    draft.condition(ConditionType.ADMITTED, "True", ConditionReason.ADMITTED, f"attempt {number}: {begin}")
     draft.state(State.RESTARTING if number > 1 else State.STARTING, f"attempt {number}: {begin}")
-    draft.event("AttemptStarted", f"attempt {number}: {begin}")
+    draft.event(EventReason.ATTEMPT_STARTED, f"attempt {number}: {begin}")
     draft.look_again(timedelta(0))

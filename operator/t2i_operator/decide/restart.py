@@ -14,7 +14,7 @@ _HOUR = timedelta(hours=1)
 
 def record(restarts: RestartStatus, ending: Ending, attempt: int, now: datetime) -> RestartStatus:
     """Return the count with one more restart."""
-    entry = RestartRecord(attempt=attempt, cause=ending.cause, at=now, counted=ending.counted)
+    entry = RestartRecord(attempt=attempt, cause=str(ending.cause), at=now, counted=ending.counted)
     return RestartStatus(
         total=restarts.total + 1,
         disruptions=restarts.disruptions + (0 if ending.counted else 1),

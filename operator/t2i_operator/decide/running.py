@@ -10,6 +10,7 @@ from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.ending import Ending, classify
 from t2i_operator.decide.finished import complete, finish
 from t2i_operator.decide.progress import last_report, progress_status, readable
+from t2i_operator.decide.reasons import Cause, ConditionReason, EventReason
 from t2i_operator.observed import AttemptFacts, PodPhase
 from t2i_operator.plan import CreateAttempt, DeleteAttempt
 
@@ -23,7 +24,7 @@ def run(draft: Draft, attempt: AttemptStatus) -> None:
     if facts is None or not facts.job_exists:
         if attempt.running_since is not None or (facts is not None and facts.pods):
             # Created anew, it would share its name and its pods' names with what is left of it.
-            _end(draft, attempt, Ending("JobDeleted", f"the Job of attempt {attempt.number} was deleted"))
+            _end(draft, attempt, Ending(Cause.JOB_DELETED, f"the Job of attempt {attempt.number} was deleted"))
         else:
             draft.actions.append(CreateAttempt(attempt=attempt.number, resume_from=attempt.resume_from))
             draft.look_again(_POLL)
@@ -72,7 +73,9 @@ def _queued(draft: Draft) -> None:
 def _admitted(draft: Draft, attempt: AttemptStatus) -> None:
     condition = draft.status.condition(ConditionType.ADMITTED)
     if condition is None or condition.status != "True":
-        draft.condition(ConditionType.ADMITTED, "True", "Admitted", f"attempt {attempt.number} left the queue")
+        draft.condition(
+            ConditionType.ADMITTED, "True", ConditionReason.ADMITTED, f"attempt {attempt.number} left the queue"
+        )
 
 
 def _follow(draft: Draft, attempt: AttemptStatus, facts: AttemptFacts) -> None:
@@ -86,7 +89,7 @@ def _follow(draft: Draft, attempt: AttemptStatus, facts: AttemptFacts) -> None:
         message = (
             f"{running} of {wanted} pods of attempt {attempt.number} run: waiting for Kubernetes to end the attempt"
         )
-        draft.condition(ConditionType.RUNNING, "False", "PodsEnding", message)
+        draft.condition(ConditionType.RUNNING, "False", ConditionReason.PODS_ENDING, message)
         _watch_for_stall(draft, attempt)
 
 
@@ -110,7 +113,7 @@ def _watch_for_stall(draft: Draft, attempt: AttemptStatus) -> None:
         _end(
             draft,
             attempt,
-            Ending("Stalled", f"no new step for {readable(limit.total_seconds())} while all pods run"),
+            Ending(Cause.STALLED, f"no new step for {readable(limit.total_seconds())} while all pods run"),
         )
 
 
@@ -148,13 +151,13 @@ def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
         )
         return
     draft.update(
-        attempt=attempt.model_copy(update={"finished_at": draft.now, "outcome": ending.cause[:64]}),
+        attempt=attempt.model_copy(update={"finished_at": draft.now, "outcome": str(ending.cause)[:64]}),
         restarts=restart.record(draft.status.restarts, ending, attempt.number, draft.now),
     )
     message = f"attempt {attempt.number} ended: {ending.message}"
     draft.condition(ConditionType.RUNNING, "False", State.RESTARTING, message)
     draft.state(State.RESTARTING, message)
-    draft.event("AttemptEnded", message, warning=True)
+    draft.event(EventReason.ATTEMPT_ENDED, message, warning=True)
     draft.actions.append(DeleteAttempt(attempt=attempt.number))
     draft.look_again(timedelta(0))
 

@@ -18,7 +18,7 @@ def suspend(draft: Draft) -> None:
             draft.actions.append(DeleteAttempt(attempt=facts.number))
     attempt = draft.status.attempt
     if attempt is not None and attempt.finished_at is None:
-        draft.update(attempt=attempt.model_copy(update={"finished_at": draft.now, "outcome": "Suspended"}))
+        draft.update(attempt=attempt.model_copy(update={"finished_at": draft.now, "outcome": str(State.SUSPENDED)}))
     old = draft.status.condition(ConditionType.SUSPENDED)
     if any(facts.job_exists or any(not pod.over for pod in facts.pods) for facts in draft.observed.attempts):
         message = "stopping: pods have their grace to save a checkpoint"

@@ -6,6 +6,7 @@ from t2i_checkpoint.inspect import Judgement, Survey
 from t2i_operator.decide.archiving import archive_status
 from t2i_operator.decide.checkpoint import Choice, Resume, StartFresh
 from t2i_operator.decide.draft import Draft
+from t2i_operator.decide.reasons import EventReason
 from t2i_operator.observed import ArchiveFacts, PreflightFacts
 
 _NAMES_IN_EVENT = 3
@@ -26,7 +27,7 @@ def show(draft: Draft, survey: Survey, judgement: Judgement | None, choice: Choi
         new = new.model_copy(update={"judged_at": old.judged_at})
     elif judgement is not None:
         foreign = new.verdict is not VerdictKind.IDENTICAL
-        draft.event("CheckpointJudged", _sentence(judgement), warning=foreign)
+        draft.event(EventReason.CHECKPOINT_JUDGED, _sentence(judgement), warning=foreign)
     draft.update(checkpoint=new)
 
 
