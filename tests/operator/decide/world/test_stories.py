@@ -44,6 +44,29 @@ def test_the_story_of_the_old_unet(new_world: NewWorld) -> None:
     assert world.said == ["CheckpointJudged", "Archived", "AttemptStarted", "Completed"]
 
 
+@pytest.mark.parametrize("recorded", [False, True])
+def test_an_archive_that_failed_is_made_after_all(new_world: NewWorld, recorded: bool) -> None:  # noqa: FBT001
+    # The first version looked at the old failure for ever: what had failed before its intent was never begun again.
+    world = new_world(bucket={5: V.FOREIGN})
+    world.until(State.ARCHIVING)
+    if recorded:
+        world.record_intent()
+    world.fail_archive()
+    assert world.until(State.BLOCKED)
+    assert condition(world, "CheckpointCompatible") == ("Unknown", "ArchiveFailed")
+    assert world.bucket == {5: V.FOREIGN}
+    assert world.until(State.TRAINING)
+    assert world.archived == {5: V.FOREIGN}
+
+
+def test_what_appears_while_the_archive_is_made_is_archived_too(new_world: NewWorld) -> None:
+    world = new_world(bucket={5: V.FOREIGN})
+    world.until(State.ARCHIVING)
+    world.bucket[6] = V.FOREIGN
+    assert world.until(State.TRAINING)
+    assert world.archived == {5: V.FOREIGN, 6: V.FOREIGN}
+
+
 def test_fail_instead_of_archive_ends_the_job_and_touches_nothing(new_world: NewWorld) -> None:
     world = new_world({"spec.checkpoint.onIncompatible": "Fail"}, {5: V.FOREIGN})
     assert world.until(State.INCOMPATIBLE_CHECKPOINT)
