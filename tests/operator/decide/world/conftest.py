@@ -226,6 +226,12 @@ class World:
         """What is being deleted is gone."""
         self.attempts = {number: facts for number, facts in self.attempts.items() if not facts.job_deleting}
 
+    def job_goes_first(self) -> None:
+        """A Job that is being deleted is gone while its pods still have their grace (background propagation)."""
+        for number, facts in self.attempts.items():
+            if facts.job_deleting:
+                self.attempts[number] = replace(facts, job_exists=False)
+
     def delete_the_job_by_hand(self) -> None:
         """Somebody deletes every `batch/v1` Job."""
         self.attempts = {number: replace(facts, job_deleting=True) for number, facts in self.attempts.items()}

@@ -43,6 +43,7 @@ HAPPENINGS: dict[str, Callable[[Any], object]] = {
     "pod preempted": lambda w: w.end_pods(143, disrupted=True),
     "interrupted": lambda w: w.end_pods(28, 28),
     "garbage collected": lambda w: w.collect_garbage(),
+    "Job gone before its pods": lambda w: w.job_goes_first(),
     "Job deleted by hand": lambda w: w.delete_the_job_by_hand(),
     "suspended": lambda w: w.changes.update({"spec.suspend": True}),
     "resumed": lambda w: w.changes.update({"spec.suspend": False}),

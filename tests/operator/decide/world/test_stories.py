@@ -111,10 +111,13 @@ def test_a_killed_pod_is_resumed_at_the_last_checkpoint(new_world: NewWorld) -> 
     assert world.status.progress.step == 100
 
 
-def test_the_next_attempt_waits_for_the_last_pod(new_world: NewWorld) -> None:
+@pytest.mark.parametrize("job_first", [False, True])
+def test_the_next_attempt_waits_for_the_last_pod(new_world: NewWorld, job_first: bool) -> None:  # noqa: FBT001
     world = new_world()
     world.until(State.TRAINING)
     world.delete_the_job_by_hand()
+    if job_first:
+        world.job_goes_first()
     for _ in range(20):
         assert not [action for action in world.reconcile().actions if isinstance(action, StartPreflight)]
         world.wait(10)
@@ -122,6 +125,18 @@ def test_the_next_attempt_waits_for_the_last_pod(new_world: NewWorld) -> None:
     world.collect_garbage()
     assert world.until(State.TRAINING)
     assert world.status.attempt.number == 2
+
+
+def test_an_attempt_whose_job_vanished_is_not_created_over_its_own_pods(new_world: NewWorld) -> None:
+    world = new_world()
+    world.until(State.STARTING)
+    world.reconcile()
+    world.delete_the_job_by_hand()
+    world.job_goes_first()
+    world.reconcile()
+    world.collect_garbage()
+    assert world.until(State.TRAINING)
+    assert [action.attempt for action in world.created] == [1, 2]
 
 
 def test_restarts_run_out(new_world: NewWorld) -> None:
