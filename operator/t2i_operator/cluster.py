@@ -93,6 +93,7 @@ class Cluster:
     def __init__(self, configuration: Any) -> None:
         self.configuration = configuration
         self._client: Any = ApiClient(configuration)
+        self._client.user_agent = FIELD_MANAGER
 
     @classmethod
     async def connect(cls, *, kubeconfig: str | None, context: str | None) -> "Cluster":
@@ -170,7 +171,7 @@ class Cluster:
         self, method: str, path: str, *, query: dict[str, str] | None = None, body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
         url = path + ("?" + urlencode(query) if query else "")
-        headers = {"Accept": "application/json", "Content-Type": "application/json", "User-Agent": FIELD_MANAGER}
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
         try:
             request = await self._client.param_serialize(
                 method, url, header_params=headers, body=body, auth_settings=["BearerToken"]

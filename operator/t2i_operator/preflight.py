@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
+import t2i_checkpoint.s3  # noqa: F401  # boto3 takes a second to import: at start, not in the first preflight
 from t2i_api.job import DiffusionTrainingJob
 from t2i_checkpoint import layout
 from t2i_checkpoint.archive import ArchiveError, ArchiveProgress, SourceChangedError, plan_archive, run_archive
