@@ -54,6 +54,7 @@ format: .venv/.synced ## Format the code
 
 crds: .venv/.synced ## Render the CRD from the models
 	$(RUN) python -m t2i_api.crd > $(CRD)
+	cp $(CRD) $(CHART_CRD)
 
 images: .venv/.synced ## Build the images of operator and trainer
 	$(RUN) t2i-dev images build
