@@ -319,7 +319,7 @@ def test_ranks_agree_in_weights_and_differ_in_noise(story: Story) -> None:
 
 def test_it_learns(story: Story) -> None:
     losses = [row["loss"] for row in story.undisturbed.rows()]
-    assert sum(losses[-20:]) < 0.7 * sum(losses[:20])
+    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
 
 
 def test_a_lost_peer_is_said_promptly_and_is_no_crash(story: Story) -> None:
