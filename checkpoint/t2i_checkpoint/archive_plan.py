@@ -7,7 +7,7 @@ anything outside its own checkpoint folders is refused.
 
 from __future__ import annotations
 
-from datetime import datetime  # noqa: TC003  # pydantic resolves the annotation at run time
+from datetime import datetime  # pydantic resolves the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import datetime  # noqa: TC003  # pydantic resolves the annotation at run time
+from datetime import datetime  # pydantic resolves the annotation at run time
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
