@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from accelerate import Accelerator  # type: ignore[import-untyped]  # ships no annotations
+from accelerate import Accelerator
 from diffusers import UNet2DConditionModel
 
 from t2i_api.presets import PRESETS
