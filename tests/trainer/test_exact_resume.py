@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from t2i_checkpoint.store import Store
 
-STEPS = 60
+STEPS = 80
 EVERY = 10
 UID = "0123abcd-0000-4000-8000-000000000000"
 
@@ -253,7 +253,7 @@ def story(
         killed_after = wild.newest().step
 
         pods = wild.start(2, workers=2, processes=1, resume_from=wild.newest_name())
-        wild.wait_for_checkpoint(killed_after + 2 * EVERY, pods)
+        wild.wait_for_checkpoint(killed_after + EVERY, pods)
         progress = Progress.model_validate_json(fetch(pods[0].port, "/progress"))
         metrics = fetch(pods[0].port, "/metrics").decode()
         pods[1].process.send_signal(signal.SIGTERM)
@@ -262,7 +262,7 @@ def story(
         stop_messages = [pod.message for pod in pods]
         stopped_after = wild.newest().step
 
-        pods = wild.start(3, workers=2, processes=1, resume_from=wild.newest_name())
+        pods = wild.start(3, workers=1, processes=2, resume_from=wild.newest_name())
         for pod in pods:
             expect(pod, ExitCode.SUCCEEDED)
         yield Story(
