@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import Credentials, Store
 from t2i_dev.cluster import LocalCluster
+from t2i_dev.demo.discovery import discovered_pods, scrape_configs
 from t2i_dev.demo.plan import BUCKET_URI, SECRET_NAME
 from t2i_dev.errors import ComponentFailedError
 from t2i_dev.images.load import load_images
@@ -62,7 +62,9 @@ def demo_environment(cluster: LocalCluster, directory: Path, progress: Progress)
     with ExitStack() as stack:
         with progress.stage("install the chart with Helm"):
             install_chart(cluster)
-        prometheus = stack.enter_context(Prometheus.start(directory / "prometheus", scrape_configs(cluster)))
+        targets = directory / "prometheus" / "targets.json"
+        stack.enter_context(discovered_pods(cluster, targets))
+        prometheus = stack.enter_context(Prometheus.start(targets.parent, scrape_configs(targets)))
         environment = DemoEnvironment(cluster, prometheus)
         with progress.stage("put captioned pictures and the text encoder into the bucket"):
             prepare_bucket(environment.store(BUCKET_URI))
@@ -114,28 +116,3 @@ def create_secret(cluster: LocalCluster) -> None:
         },
     }
     cluster.kubectl("apply", "-f", "-", stdin=json.dumps(document))
-
-
-def scrape_configs(cluster: LocalCluster) -> list[dict[str, Any]]:
-    """Prometheus finds every pod that asks to be scraped by the usual annotations."""
-    meta = "__meta_kubernetes_pod"
-    annotation = f"{meta}_annotation_prometheus_io"
-    return [
-        {
-            "job_name": "pods",
-            "kubernetes_sd_configs": [{"role": "pod", "kubeconfig_file": str(cluster.kubeconfig)}],
-            "relabel_configs": [
-                {"source_labels": [f"{annotation}_scrape"], "action": "keep", "regex": "true"},
-                {"source_labels": [f"{meta}_phase"], "action": "keep", "regex": "Running"},
-                {
-                    "source_labels": ["__address__", f"{annotation}_port"],
-                    "action": "replace",
-                    "regex": r"([^:]+)(?::\d+)?;(\d+)",
-                    "replacement": "$1:$2",
-                    "target_label": "__address__",
-                },
-                {"source_labels": ["__meta_kubernetes_namespace"], "target_label": "namespace"},
-                {"source_labels": [f"{meta}_name"], "target_label": "pod"},
-            ],
-        }
-    ]
