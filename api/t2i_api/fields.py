@@ -43,4 +43,16 @@ LongText = Annotated[str, Field(max_length=4096)]
 Quantity = Annotated[
     str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|E|Ki|Mi|Gi|Ti|Pi|Ei)?$")
 ]
-LabelText = Annotated[str, Field(max_length=253)]
+LABEL_PATTERN: Final = r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$"
+LabelText = Annotated[
+    str,
+    Field(
+        max_length=63,
+        pattern=LABEL_PATTERN,
+        json_schema_extra=spelled(
+            LABEL_PATTERN,
+            "a label value has letters, digits, '-', '_' and '.' and begins and ends with a letter or digit",
+        ),
+    ),
+]
+AnnotationText = Annotated[str, Field(max_length=1024)]

@@ -9,6 +9,7 @@ from t2i_api.base import WireModel
 from t2i_api.fields import (
     ENDPOINT_PATTERN,
     OBJECT_NAME_PATTERN,
+    AnnotationText,
     ImageReference,
     LabelText,
     LocationUri,
@@ -108,6 +109,15 @@ class TolerationOperator(StrEnum):
 class Toleration(WireModel):
     """A taint that the pods tolerate (core/v1 Toleration)."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "has(self.key) || self.operator == 'Exists'",
+                "workers.template.tolerations: name a key, or write operator: Exists to tolerate every taint",
+            ),
+        )
+    )
+
     key: str | None = Field(default=None, max_length=253, description="Taint key. Example: nvidia.com/gpu.")
     operator: TolerationOperator = Field(
         default=TolerationOperator.EQUAL, description="Equal or Exists. Default Equal."
@@ -130,13 +140,14 @@ class Resources(WireModel):
 
 
 Labels = Annotated[dict[str, LabelText], Field(max_length=32)]
+Annotations = Annotated[dict[str, AnnotationText], Field(max_length=32)]
 
 
 class PodTemplate(WireModel):
     """What of the pods a job may change."""
 
     labels: Labels = Field(default={}, description="More labels of the pods. Example: {team: vision}.")
-    annotations: Labels = Field(default={}, description="More annotations of the pods. Example: {owner: ada}.")
+    annotations: Annotations = Field(default={}, description="More annotations of the pods. Example: {owner: ada}.")
     node_selector: Labels = Field(default={}, description="Node labels the pods need. Example: {gpu: h100}.")
     tolerations: list[Toleration] = Field(
         default=[],
@@ -202,7 +213,7 @@ class FailurePolicy(WireModel):
     """When to try again, and when to stop trying."""
 
     max_restarts: int = Field(
-        default=10, ge=0, le=10000, description="Restarts within the window; disruptions do not count. Default 10."
+        default=10, ge=0, le=60, description="Restarts within the window; disruptions do not count. Default 10."
     )
     restart_window_seconds: int = Field(
         default=86400,

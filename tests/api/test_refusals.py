@@ -124,6 +124,18 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"spec.workers.template.securityContext": {"privileged": True}},
         ('unknown field "spec.workers.template.securityContext"',),
     ),
+    "label value that no pod may have": (
+        {"spec.workers.template.labels": {"team": "a b"}},
+        ("spec.workers.template.labels", "a label value has letters, digits"),
+    ),
+    "toleration of nothing": (
+        {"spec.workers.template.tolerations": [{"effect": "NoSchedule"}]},
+        ("workers.template.tolerations", "operator: Exists"),
+    ),
+    "more restarts than are remembered": (
+        {"spec.failurePolicy.maxRestarts": 61},
+        ("spec.failurePolicy.maxRestarts", "less than or equal to 60"),
+    ),
     "stall limit below a step": (
         {"spec.failurePolicy.stallSeconds": 1},
         ("spec.failurePolicy.stallSeconds", "greater than or equal to 30"),
