@@ -1,7 +1,7 @@
 """Leader election on one `coordination.k8s.io/v1` Lease: of several operators only the holder acts.
 
 The algorithm is client-go's (tools/leaderelection): a lease is over when it did not change for its duration *by our own
-clock* since we saw it, so no two clocks are compared. See docs/decisions/0030-own-leader-election.md.
+clock* since we saw it, so no two clocks are compared. See docs/decisions/0043-own-leader-election.md.
 """
 
 import asyncio
