@@ -1,4 +1,4 @@
-"""A real, tiny job: captioned pictures made by Pillow, a random BERT with a tokenizer, a UNet of a few thousand weights."""
+"""A real, tiny job: captioned pictures made by Pillow, a random BERT with its tokenizer, a UNet of 0.1 M weights."""
 
 from __future__ import annotations
 
@@ -155,8 +155,8 @@ class RunningTrainer:
 @pytest.fixture(scope="session")
 def text_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers with random weights and a word tokenizer, as transformers saves them."""
-    import torch
-    from transformers import BertConfig, BertModel, BertTokenizer
+    import torch  # noqa: PLC0415  # seconds, which tests without a text encoder do not pay
+    from transformers import BertConfig, BertModel, BertTokenizer  # noqa: PLC0415
 
     folder = tmp_path_factory.mktemp("text-encoder")
     words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "on", "white", *COLOURS, *SHAPES]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
@@ -28,13 +28,17 @@ _SCHEDULES: Mapping[NoiseSchedule, Mapping[str, Any]] = {
 # the value that Diffusers documents for it.
 _COSINE_LAMBDA_MIN = -5.1
 
+# Diffusers carries no types of its own.
+_DDPM: Any = cast("Any", DDPMScheduler)
+_DPM_SOLVER: Any = cast("Any", DPMSolverMultistepScheduler)
+
 
 class ForwardProcess:
     """q(x_t | x_0) and the prediction target of a job."""
 
     def __init__(self, diffusion: Diffusion, device: torch.device) -> None:
         self._prediction_type = diffusion.prediction_type
-        self._scheduler: Any = DDPMScheduler(**scheduler_options(diffusion))
+        self._scheduler = _DDPM(**scheduler_options(diffusion))
         self._scheduler.alphas_cumprod = self._scheduler.alphas_cumprod.to(device)
 
     def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
@@ -64,7 +68,7 @@ def sampling_scheduler(diffusion: Diffusion) -> Any:
     options = scheduler_options(diffusion)
     if diffusion.schedule is NoiseSchedule.COSINE:
         options["lambda_min_clipped"] = _COSINE_LAMBDA_MIN
-    return DPMSolverMultistepScheduler(algorithm_type="dpmsolver++", solver_order=2, **options)
+    return _DPM_SOLVER(algorithm_type="dpmsolver++", solver_order=2, **options)
 
 
 def sample_losses(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

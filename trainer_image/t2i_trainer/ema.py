@@ -17,13 +17,14 @@ class ExponentialMovingAverage:
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.module = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
         self._decay = decay
-        self._averages = list(self.module.parameters())
-        self._sources = list(model.parameters())
+        self._averages = tuple(self.module.parameters())
+        self._sources = tuple(model.parameters())
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Take in the weights after `step` (1 is the first)."""
-        torch._foreach_lerp_(self._averages, self._sources, 1.0 - decay_at(step, self._decay))  # the only multi-tensor API there is
+        # The multi-tensor operations have no public name yet; torch.optim uses the same.
+        torch._foreach_lerp_(self._averages, self._sources, 1.0 - decay_at(step, self._decay))
 
 
 def decay_at(step: int, decay: float) -> float:

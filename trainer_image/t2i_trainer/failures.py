@@ -11,10 +11,6 @@ from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.store import AccessDenied, InvalidLocation, NotFound, StoreError
 
-# Gloo reports a lost peer as a plain RuntimeError; what marks it is the path of the source that raised it.
-_GLOO_MARK = "gloo/"
-_CPU_ALLOCATOR_MARK = "DefaultCPUAllocator"
-
 
 class TrainerError(Exception):
     """The run cannot go on; `code` says whether trying again can help."""
@@ -31,29 +27,42 @@ class Interrupted(Exception):  # noqa: N818  # no error: the run was asked to st
         super().__init__(f"stopped on request after step {step}; everything up to there is saved in {checkpoint}")
 
 
+# The first that fits counts: subclasses stand before their bases.
+_CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitCode], ...] = (
+    (Interrupted, ExitCode.INTERRUPTED),
+    ((AccessDenied, InvalidLocation), ExitCode.BAD_CONFIGURATION),
+    (NotFound, ExitCode.DATA_INVALID),
+    (StoreError, ExitCode.STORAGE_UNAVAILABLE),
+    ((torch.OutOfMemoryError, MemoryError), ExitCode.OUT_OF_MEMORY),
+    ((DistBackendError, DistNetworkError, DistStoreError), ExitCode.PEER_LOST),
+)
+# Gloo and the CPU allocator raise plain RuntimeErrors; what marks them is the source that they name.
+_MARKS = {"gloo/": ExitCode.PEER_LOST, "DefaultCPUAllocator": ExitCode.OUT_OF_MEMORY}
+
+
 def describe_failure(error: BaseException) -> tuple[ExitCode, str]:
     """Return exit status and sentence of an exception."""
-    match error:
-        case TrainerError():
-            return error.code, str(error)
-        case Interrupted():
-            return ExitCode.INTERRUPTED, str(error)
-        case AccessDenied() | InvalidLocation():
-            return ExitCode.BAD_CONFIGURATION, str(error)
-        case NotFound():
-            return ExitCode.DATA_INVALID, str(error)
-        case StoreError():
-            return ExitCode.STORAGE_UNAVAILABLE, str(error)
-        case torch.OutOfMemoryError() | MemoryError():
-            return ExitCode.OUT_OF_MEMORY, f"{_first_line(error)}. Lower training.globalBatchSize or add workers"
-        case DistBackendError() | DistNetworkError() | DistStoreError():
-            return ExitCode.PEER_LOST, f"another process of the world is gone: {_first_line(error)}"
-        case RuntimeError() if _GLOO_MARK in str(error):
-            return ExitCode.PEER_LOST, f"another process of the world is gone: {_first_line(error)}"
-        case RuntimeError() if _CPU_ALLOCATOR_MARK in str(error):
-            return ExitCode.OUT_OF_MEMORY, f"{_first_line(error)}. Lower training.globalBatchSize or add memory"
+    code = exit_code_of(error)
+    match code:
+        case ExitCode.PEER_LOST if not isinstance(error, TrainerError):
+            return code, f"another process of the world is gone: {_first_line(error)}"
+        case ExitCode.OUT_OF_MEMORY if not isinstance(error, TrainerError):
+            return code, f"{_first_line(error)}. Lower training.globalBatchSize, or give the workers more memory"
+        case ExitCode.CRASHED if not isinstance(error, TrainerError):
+            return code, f"{type(error).__name__}: {_first_line(error)}"
         case _:
-            return ExitCode.CRASHED, f"{type(error).__name__}: {_first_line(error)}"
+            return code, str(error)
+
+
+def exit_code_of(error: BaseException) -> ExitCode:
+    """Return the exit status that stands for an exception."""
+    if isinstance(error, TrainerError):
+        return error.code
+    if isinstance(error, RuntimeError):
+        for mark, code in _MARKS.items():
+            if mark in str(error):
+                return code
+    return next((code for kinds, code in _CODES if isinstance(error, kinds)), ExitCode.CRASHED)
 
 
 def _first_line(error: BaseException) -> str:

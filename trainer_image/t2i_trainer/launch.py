@@ -23,8 +23,7 @@ from t2i_api.attempt import INDEX_VARIABLE
 from t2i_api.progress import ExitCode, TerminationMessage, reason_of
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.memory import out_of_memory_kills
-from t2i_trainer.reports import decisive, read_reports
-from t2i_trainer.worker import REPORTS
+from t2i_trainer.reports import REPORTS, decisive, read_reports
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +78,7 @@ class Launch:
     def _start(self, address: str) -> None:
         attempt = self.configuration.attempt
         grace = self.configuration.spec.workers.template.termination_grace_period_seconds
-        os.environ.setdefault("OMP_NUM_THREADS", str(_threads_per_process(attempt.processes_per_worker)))
+        os.environ.setdefault("OMP_NUM_THREADS", str(self._threads_per_process()))
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes cuBLAS deterministic
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything comes from the job's own store
@@ -98,6 +97,16 @@ class Launch:
         )
         worker = ["-m", "t2i_trainer.worker", "--job", str(self.job_file), "--attempt", str(self.attempt_file)]
         elastic_launch(config, sys.executable)(*worker, "--run-directory", str(self.configuration.run_directory))
+
+    def _threads_per_process(self) -> int:
+        """Return 1 for a CPU rehearsal in a cluster, else a share of this machine's cores.
+
+        A pod sees all cores of its node, which others use too; and a resume on another node should add up its sums
+        in the same order.
+        """
+        if INDEX_VARIABLE in os.environ and self.configuration.device == "cpu":
+            return 1
+        return max(1, len(os.sched_getaffinity(0)) // self.configuration.attempt.processes_per_worker)
 
     def _rendezvous_address(self) -> str:
         attempt = self.configuration.attempt
@@ -130,8 +139,8 @@ def wait_for_name(host: str, seconds: float) -> None:
             if time.monotonic() >= deadline:
                 raise TrainerError(
                     ExitCode.PEER_LOST,
-                    f"the host of rank 0, {host}, has no address after {seconds:.0f} s ({error}): is pod 0 scheduled, and "
-                    "does the headless Service publish addresses that are not ready?",
+                    f"the host of rank 0, {host}, has no address after {seconds:.0f} s ({error}): is pod 0 "
+                    "scheduled, and does the headless Service publish addresses that are not ready?",
                 ) from error
             time.sleep(_RESOLUTION_INTERVAL_SECONDS)
         else:
@@ -141,7 +150,7 @@ def wait_for_name(host: str, seconds: float) -> None:
 def _killed(rank: int, number: int, known: TerminationMessage | None, *, out_of_memory: bool) -> Outcome:
     progress = known.progress if known is not None else None
     if out_of_memory:
-        text = f"rank {rank} was killed because the container's memory limit was reached: raise workers.template.resources.memory"
+        text = f"rank {rank} was killed at the container's memory limit: raise workers.template.resources.memory"
         return Outcome(ExitCode.OUT_OF_MEMORY, _message(ExitCode.OUT_OF_MEMORY, text, rank, progress))
     text = f"rank {rank} was killed by {signal.Signals(number).name}"
     return Outcome(_SIGNAL_STATUS + number, _message(ExitCode.CRASHED, text, rank, progress))
@@ -161,10 +170,6 @@ def _node_rank(workers: int) -> int:
             f"{INDEX_VARIABLE} is {text!r}, expected 0 to {workers - 1}: an Indexed Job sets it in each of its pods",
         )
     return int(text)
-
-
-def _threads_per_process(processes: int) -> int:
-    return max(1, len(os.sched_getaffinity(0)) // processes)
 
 
 def _end_before_start(_number: int, _frame: FrameType | None) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -13,16 +13,22 @@ from t2i_checkpoint.unet import UnsupportedConfigError, unet_architecture
 from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
     from t2i_api.job import JobSpec
 
+# Diffusers carries no types of its own.
+_UNET: Callable[..., torch.nn.Module] = cast("Any", UNet2DConditionModel)
 
-def build_unet(spec: JobSpec, device: torch.device) -> UNet2DConditionModel:
+
+def build_unet(spec: JobSpec, device: torch.device) -> torch.nn.Module:
     """Return the freshly initialised UNet, the same on every rank; raises TrainerError(BAD_CONFIGURATION)."""
     config = spec.model.unet.resolved
     torch.manual_seed(spec.training.seed)
     try:
         promised = unet_architecture(config)
-        unet = UNet2DConditionModel(**config.to_diffusers())
+        unet = _UNET(**config.to_diffusers())
     except (UnsupportedConfigError, ValueError, TypeError) as error:
         raise TrainerError(ExitCode.BAD_CONFIGURATION, f"model.unet: {error}") from error
     difference = architecture_of(unet).diff(promised)
@@ -31,7 +37,12 @@ def build_unet(spec: JobSpec, device: torch.device) -> UNet2DConditionModel:
             ExitCode.BAD_CONFIGURATION,
             f"model.unet: this Diffusers builds other parameters than the operator judges by: {difference}",
         )
-    return unet.to(device=device, memory_format=torch.channels_last)  # type: ignore[no-any-return]  # Diffusers is untyped here
+    return unet.to(device).to(memory_format=torch.channels_last)
+
+
+def write_config(unet: torch.nn.Module, folder: Path) -> None:
+    """Write the UNet's `config.json` as Diffusers reads it."""
+    cast("Any", unet).save_config(folder)
 
 
 def architecture_of(module: torch.nn.Module) -> Architecture:

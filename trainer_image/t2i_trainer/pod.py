@@ -1,4 +1,4 @@
-"""From two files to the end of this pod: read, complete what a local run lacks, launch; every failure becomes a status."""
+"""From two files to the end of this pod: read, complete what a local run lacks, launch; failures become a status."""
 
 from __future__ import annotations
 

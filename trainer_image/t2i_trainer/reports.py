@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from t2i_api.progress import Progress
 
+REPORTS = "reports"  # folder below the run directory
 # A rank that was only hit by another's end has less to tell than the one that began it.
 _CONSEQUENCES = (ExitCode.INTERRUPTED, ExitCode.PEER_LOST, ExitCode.SUCCEEDED)
 

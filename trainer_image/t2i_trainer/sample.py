@@ -50,7 +50,7 @@ def _denoise(  # noqa: PLR0913, PLR0917  # one call site
     factor = spec.model.pixel_unshuffle_factor
     shape = (1, 3 * factor**2, spec.data.resolution // factor, spec.data.resolution // factor)
     noise = generator_for(spec.training.seed, Stream.PICTURES, index).standard_normal(shape, dtype="float32")
-    latents = torch.from_numpy(noise).to(world.device) * scheduler.init_noise_sigma
+    latents: torch.Tensor = torch.from_numpy(noise).to(world.device) * scheduler.init_noise_sigma
     conditions = torch.stack([null, prompt]).to(world.device)
     for time in scheduler.timesteps:
         with world.accelerator.autocast():

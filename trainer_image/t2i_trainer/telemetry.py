@@ -112,17 +112,18 @@ class Telemetry:
             self._logged_at = now
             self._log()
 
-    def saved(self, checkpoint: str, manifest: Manifest, seconds: float) -> None:
-        """Note a committed checkpoint."""
+    def saved(self, manifest: Manifest, seconds: float) -> None:
+        """Note what a committed checkpoint cost; called where it was written."""
         size = sum(file.size for file in manifest.files)
         self._checkpoint_at.set(manifest.created_at.timestamp())
         self._checkpoint_step.set(manifest.step)
         self._checkpoint_bytes.inc(size)
         self._checkpoint_seconds.observe(seconds)
-        self._update(
-            last_checkpoint=checkpoint, last_checkpoint_step=manifest.step, last_checkpoint_at=manifest.created_at
-        )
-        logger.info("step %d: saved %s (%.1f MiB in %.1f s)", manifest.step, checkpoint, size / 2**20, seconds)
+        logger.info("step %d: saved a checkpoint (%.1f MiB in %.1f s)", manifest.step, size / 2**20, seconds)
+
+    def knows_checkpoint(self, name: str, step: int) -> None:
+        """Note the last committed checkpoint; called on every rank."""
+        self._update(last_checkpoint=name, last_checkpoint_step=step, last_checkpoint_at=datetime.now(UTC))
 
     def drew(self, grid_uri: str) -> None:
         """Note a sample grid."""

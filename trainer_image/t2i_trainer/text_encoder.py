@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModel, T5EncoderModel
+from transformers.utils.logging import disable_progress_bar
 
 from t2i_api.progress import ExitCode
 from t2i_trainer.failures import TrainerError
@@ -31,6 +32,7 @@ class TextEncoder:
     """Tokenizer and model from a folder; `encode` is deterministic for a fixed batch composition."""
 
     def __init__(self, folder: Path, max_tokens: int, device: torch.device) -> None:
+        disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -40,7 +42,7 @@ class TextEncoder:
             first = str(error).strip().splitlines()[0]
             raise TrainerError(
                 ExitCode.BAD_CONFIGURATION,
-                f"model.textEncoder.uri holds no usable transformers model (config.json, tokenizer, safetensors): {first}",
+                f"model.textEncoder.uri holds no usable model (config.json, tokenizer, safetensors): {first}",
             ) from error
         self._model: Any = model.to(device).eval().requires_grad_(requires_grad=False)
         self._max_tokens = max_tokens

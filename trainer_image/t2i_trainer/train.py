@@ -18,6 +18,7 @@ from t2i_checkpoint import layout
 from t2i_trainer.checkpointing.retention import retire_checkpoints
 from t2i_trainer.checkpointing.save import gather_rank_facts, save_checkpoint
 from t2i_trainer.checkpointing.trainer_state import TrainerState
+from t2i_trainer.data.sampling import seed_dropout
 from t2i_trainer.diffusion import ForwardProcess, sample_losses
 from t2i_trainer.failures import Interrupted, TrainerError
 from t2i_trainer.metrics_log import MetricsRow
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def train(configuration: RunConfiguration, world: World, telemetry: Telemetry, interruption: Interruption) -> None:
-    """Run the attempt to its last step; raises Interrupted after a stop on request, TrainerError and others on failure."""
+    """Run the attempt to its last step; raises Interrupted after a stop on request, others on failure."""
     run = Run(configuration, world, telemetry, interruption, prepare(configuration, world, telemetry))
     run.settle_gradient_buckets()
     telemetry.enter(TrainerPhase.TRAINING)
@@ -43,13 +44,13 @@ def train(configuration: RunConfiguration, world: World, telemetry: Telemetry, i
         batch = run.feed.batch(run.state.step)
         wants_stop = run.step(batch)
         last = run.state.step == configuration.spec.training.steps
-        if wants_stop or last or run.is_due(configuration.spec.checkpoint.every_steps):
+        # Pictures first: a run that is killed in between goes on from before this step, and draws them again.
+        if last or (not wants_stop and run.is_due(configuration.spec.sampling.every_steps)):
+            run.draw()
+        if last or wants_stop or run.is_due(configuration.spec.checkpoint.every_steps):
             run.save(batch)
         if wants_stop and not last:
             raise Interrupted(run.state.step, telemetry.progress.last_checkpoint or "a checkpoint")
-        if not last and run.is_due(configuration.spec.sampling.every_steps):
-            run.draw()
-    run.draw()
     telemetry.enter(TrainerPhase.FINISHED)
 
 
@@ -69,6 +70,7 @@ class Run:
         self._model: Any = self.world.accelerator.prepare(self.state.unet)
         self._forward = ForwardProcess(self.configuration.spec.diffusion, self.world.device)
         self._parameters = list(self.state.unet.parameters())
+        self._drops_units = self.configuration.spec.model.unet.resolved.dropout > 0
 
     def is_due(self, every_steps: int | None) -> bool:
         """Whether something that happens every so many steps happens after this one."""
@@ -82,13 +84,15 @@ class Run:
         """
         if self.world.size == 1:
             return
-        self._losses(self.feed.batch(self.state.step)).mean().backward()
+        self.world.accelerator.backward(self._losses(self.feed.batch(self.state.step)).mean())
         self._clear_gradients()
 
     def step(self, batch: Batch) -> bool:
-        """Take one optimizer step; returns whether any rank wants to stop. Nothing is changed by a loss that is not finite."""
+        """Take one optimizer step; returns whether a rank wants to stop. A loss that is not finite changes nothing."""
         training = self.configuration.spec.training
         number = self.state.step + 1
+        if self._drops_units:
+            seed_dropout(training.seed, self.state.step, self.world.rank)
         losses = self._losses(batch)
         self.world.accelerator.backward(losses.mean())
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, training.gradient_clip, foreach=True)
@@ -105,7 +109,7 @@ class Run:
         return wants_stop
 
     def save(self, batch: Batch) -> None:
-        """Commit a checkpoint of the step just taken, then retire old ones."""
+        """Commit a checkpoint of the step just taken, then retire old ones; every rank returns after the commit."""
         self.telemetry.enter(TrainerPhase.SAVING)
         ranks = gather_rank_facts(self.world, self.state, batch)
         if self.world.leads:
@@ -124,9 +128,11 @@ class Run:
                 ranks=ranks,
                 metrics=self.prepared.metrics.to_bytes(),
             )
-            name = layout.checkpoint_folder(manifest.step, manifest.writer).removeprefix(layout.CHECKPOINTS)
-            self.telemetry.saved(name, manifest, time.monotonic() - started)
+            self.telemetry.saved(manifest, time.monotonic() - started)
             retire_checkpoints(self.prepared.store, manifest, self.configuration.spec.checkpoint.retain)
+        self.world.wait()
+        folder = layout.checkpoint_folder(self.state.step, self.prepared.facts.writer)
+        self.telemetry.knows_checkpoint(folder.removeprefix(layout.CHECKPOINTS), self.state.step)
         self.telemetry.enter(TrainerPhase.TRAINING)
 
     def draw(self) -> None:
@@ -160,8 +166,8 @@ class Run:
         known = self.telemetry.progress.last_checkpoint
         raise TrainerError(
             ExitCode.NON_FINITE_LOSS,
-            f"step {number}: loss {loss}, gradient norm {gradient_norm}. The step was not taken; the last checkpoint is "
-            f"{known or 'none'}. Lower training.learningRate or raise training.warmupSteps",
+            f"step {number}: loss {loss}, gradient norm {gradient_norm}. The step was not taken; the last checkpoint "
+            f"is {known or 'none'}. Lower training.learningRate or raise training.warmupSteps",
         )
 
     def _record(self, result: StepResult) -> None:

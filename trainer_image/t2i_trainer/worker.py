@@ -17,14 +17,12 @@ from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.failures import describe_failure
 from t2i_trainer.http_server import serve
 from t2i_trainer.interruption import Interruption
-from t2i_trainer.reports import write_report
+from t2i_trainer.reports import REPORTS, write_report
 from t2i_trainer.telemetry import Telemetry
 from t2i_trainer.train import train
 from t2i_trainer.world import join_world, make_deterministic
 
 logger = logging.getLogger("t2i_trainer")
-
-REPORTS = "reports"
 
 
 def main() -> None:

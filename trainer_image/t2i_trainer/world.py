@@ -74,23 +74,23 @@ def join_world(configuration: RunConfiguration) -> World:
     if not on_cpu and not torch.cuda.is_available():
         raise TrainerError(
             ExitCode.BAD_CONFIGURATION,
-            f"workers.gpusPerWorker is {configuration.spec.workers.gpus_per_worker}, but no CUDA device is visible: run on "
-            "a machine with GPUs, or set T2I_DEVICE=cpu (workers.template.env in a cluster) to train on CPUs",
+            f"workers.gpusPerWorker is {configuration.spec.workers.gpus_per_worker}, but no CUDA device is there: run "
+            "on a machine with GPUs, or set T2I_DEVICE=cpu (workers.template.env in a cluster) to train on CPUs",
         )
     accelerator = Accelerator(
         cpu=on_cpu,
         mixed_precision="bf16" if configuration.spec.training.precision is Precision.BF16 else "no",
         kwargs_handlers=[
             InitProcessGroupKwargs(timeout=_COLLECTIVE_TIMEOUT),
-            DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
+            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
         ],
     )
     found, asked = accelerator.num_processes, configuration.attempt.world_size
     if found != asked:
         raise TrainerError(
             ExitCode.WORLD_SIZE_MISMATCH,
-            f"{found} processes found each other, the attempt asks for {asked}: start the trainer by `t2i-trainer`, which "
-            "starts them all",
+            f"{found} processes found each other, the attempt asks for {asked}: start the trainer by `t2i-trainer`, "
+            "which starts them all",
         )
     return World(
         accelerator, accelerator.process_index, accelerator.local_process_index, found, torch.device(accelerator.device)

@@ -24,7 +24,7 @@ from t2i_trainer.checkpointing.state import (
     write_tensors,
 )
 from t2i_trainer.failures import TrainerError
-from t2i_trainer.model import architecture_of
+from t2i_trainer.model import architecture_of, write_config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,7 +56,7 @@ class RunFacts:
 
 
 def gather_rank_facts(world: World, state: TrainingState, batch: Batch) -> tuple[RankFacts, ...]:
-    """Collect every rank's hashes; raises TrainerError where ranks disagree in weights: such a run must not be saved."""
+    """Collect every rank's hashes; raises TrainerError where weights differ: such a run must not be saved."""
     weights = world.gather_digests(weights_sha256(state.unet))
     noise = world.gather_digests(batch.noise_sha256())
     if len(set(weights)) > 1:
@@ -108,7 +108,7 @@ def _write_files(directory: Path, state: TrainingState, trainer_state: TrainerSt
     write_tensors(directory / layout.OPTIMIZER, optimizer_tensors(state.unet, state.optimizer))
     write_tensors(directory / NULL_EMBEDDING, {"null_embedding": facts.null_embedding})
     for config in (layout.WEIGHTS_CONFIG, layout.EMA_CONFIG):
-        state.unet.save_config((directory / config).parent)
+        write_config(state.unet, (directory / config).parent)
     text = trainer_state.model_dump_json(by_alias=True, indent=1)
     (directory / layout.TRAINER_STATE).write_text(text + "\n")
 

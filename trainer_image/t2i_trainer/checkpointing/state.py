@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from diffusers import UNet2DConditionModel
-
     from t2i_trainer.ema import ExponentialMovingAverage
 
 _METADATA = {"format": "pt"}
@@ -29,7 +27,7 @@ _METADATA = {"format": "pt"}
 class TrainingState:
     """The living parts of a run; `step` counts the optimizer steps done."""
 
-    unet: UNet2DConditionModel
+    unet: torch.nn.Module
     ema: ExponentialMovingAverage
     optimizer: torch.optim.AdamW
     step: int = 0

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from t2i_trainer.data.permutation import Permutation
@@ -20,6 +21,7 @@ class Stream(IntEnum):
 
     TRAINING = 0
     PICTURES = 1
+    DROPOUT = 2
 
 
 @dataclass(frozen=True)
@@ -66,3 +68,8 @@ def draw(seed: int, index: int, *, timesteps: int, dropout: float, shape: tuple[
 def generator_for(seed: int, stream: Stream, index: int) -> np.random.Generator:
     """Return the generator of one sample: Philox is counter-based, so its key alone fixes every number."""
     return np.random.Generator(np.random.Philox(key=np.array([seed << 8 | stream, index], dtype=np.uint64)))
+
+
+def seed_dropout(seed: int, step: int, rank: int) -> None:
+    """Fix what the model's own dropout layers draw in a step: alike after a resume, different on every rank."""
+    torch.manual_seed(int(generator_for(seed, Stream.DROPOUT, step << 20 | rank).integers(2**63)))
