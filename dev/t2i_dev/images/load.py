@@ -10,13 +10,13 @@ import json
 import os
 import subprocess
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from t2i_dev.cluster.container_runtime import KUBERNETES_NAMESPACE, ctr
 from t2i_dev.cluster.local_cluster import LocalCluster
-from t2i_dev.errors import ClusterStateError, ImageBuildError
+from t2i_dev.errors import ClusterStateError, ComponentFailedError, ImageBuildError
 from t2i_dev.images.layout import REFERENCE, blob_path, manifest_descriptor, read_json
 from t2i_dev.locks import exclusive
 from t2i_dev.progress import Progress
@@ -30,15 +30,16 @@ def load_images(cluster: LocalCluster, tags: Iterable[str], progress: Progress) 
 
     Raises `ClusterStateError` for a cluster without a node, `ImageBuildError` for an image that was not built.
     """
-    if cluster.network is None or cluster.containerd_socket is None:
+    socket = cluster.containerd_socket
+    if cluster.network is None or socket is None:
         raise ClusterStateError(f"the cluster {cluster.name} has no node to load images into")
     root = cluster.network.containerd_root
     with exclusive(root / ".t2i-import.lock"):
         for tag in tags:
             descriptor = manifest_descriptor(tag)
-            if not _is_loaded(cluster.containerd_socket, tag, descriptor["digest"]):
-                with progress.stage(f"load image {tag} into {cluster.name}"):
-                    _load(cluster.containerd_socket, root, tag, descriptor)
+            if not _is_loaded(socket, tag, descriptor["digest"]):
+                with progress.stage(f"load image {tag} into {cluster.name}"), _old_layers_kept(socket, tag):
+                    _load_or_start_over(socket, root, tag, descriptor)
 
 
 def _is_loaded(socket: Path, tag: str, digest: str) -> bool:
@@ -47,6 +48,36 @@ def _is_loaded(socket: Path, tag: str, digest: str) -> bool:
         if name == tag:
             return found == digest
     return False
+
+
+@contextlib.contextmanager
+def _old_layers_kept(socket: Path, tag: str) -> Iterator[None]:
+    """Keep a second name on the image that is replaced.
+
+    An import moves the tag before it unpacks; containerd may then collect the old image's snapshots, which the new
+    image's layers are about to be unpacked upon.
+    """
+    kept = f"{tag}-replaced"
+    with contextlib.suppress(ComponentFailedError):  # there is no old image
+        ctr(socket, "images", "tag", "--force", tag, kept)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ComponentFailedError):
+            ctr(socket, "images", "remove", kept)
+
+
+def _load_or_start_over(socket: Path, root: Path, tag: str, descriptor: dict[str, Any]) -> None:
+    try:
+        _load(socket, root, tag, descriptor)
+    except ImageBuildError:
+        # A tag whose layers are not unpacked would pass for a loaded image.
+        ctr(socket, "images", "remove", "--sync", tag)
+        try:
+            _load(socket, root, tag, descriptor)
+        except ImageBuildError:
+            ctr(socket, "images", "remove", "--sync", tag)
+            raise
 
 
 def _load(socket: Path, root: Path, tag: str, descriptor: dict[str, Any]) -> None:
