@@ -1,0 +1,41 @@
+"""`metrics.jsonl` keeps every digit, and a resumed run forgets the steps that were lost."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from t2i_checkpoint import layout
+from t2i_checkpoint.local import LocalStore
+from t2i_trainer.metrics_log import MetricsLog, MetricsRow, lines_up_to
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def row(step: int, loss: float) -> MetricsRow:
+    return MetricsRow(step=step, loss=loss, gradientNorm=1.0, learningRate=1e-4, imagesPerSecond=2.0, attempt=1)
+
+
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), max_size=20), st.integers(0, 25))
+def test_losses_come_back_bit_for_bit_up_to_the_resumed_step(losses: list[float], step: int) -> None:
+    log = MetricsLog()
+    for number, loss in enumerate(losses, start=1):
+        log.append(row(number, loss))
+    kept = [json.loads(line)["loss"] for line in lines_up_to(log.to_bytes(), step)]
+    assert [value.hex() for value in kept] == [value.hex() for value in losses[:step]]
+
+
+def test_a_resumed_log_goes_on_where_the_checkpoint_stood(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    assert MetricsLog.resumed(store, 5).to_bytes() == b""
+    log = MetricsLog()
+    for number in range(1, 6):
+        log.append(row(number, number / 3))
+    store.put(layout.METRICS, log.to_bytes() + b"cut off in the midd\n\xff\n[1]\n")
+    resumed = MetricsLog.resumed(store, 3)
+    resumed.append(row(4, 0.5))
+    assert [json.loads(line)["step"] for line in resumed.to_bytes().splitlines()] == [1, 2, 3, 4]

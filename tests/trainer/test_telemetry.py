@@ -1,0 +1,87 @@
+"""`/progress` and `/metrics` tell over real HTTP what the loop noted last, under the names that dashboards use."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from t2i_api.metrics import TRAINER_METRICS, MetricType
+from t2i_api.progress import Progress, TrainerPhase
+from t2i_dev.ports import free_ports
+from t2i_trainer.http_server import serve
+from t2i_trainer.telemetry import StepResult, Telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@pytest.fixture
+def telemetry() -> Telemetry:
+    progress = Progress(attempt=2, world_size=4, target_steps=100, updated_at=datetime.now(UTC))
+    return Telemetry(progress, global_batch_size=8)
+
+
+@pytest.fixture
+def address(telemetry: Telemetry) -> Iterator[str]:
+    (port,) = free_ports(1)
+    server = serve(telemetry, port)
+    assert server is not None
+    yield f"http://127.0.0.1:{port}"
+    server.shutdown()
+    server.server_close()
+
+
+def fetch(url: str) -> bytes:
+    with urllib.request.urlopen(url, timeout=5) as answer:  # noqa: S310  # loopback
+        content: bytes = answer.read()
+        return content
+
+
+def stepped(telemetry: Telemetry, step: int, loss: float) -> None:
+    telemetry.stepped(StepResult(step=step, loss=loss, gradient_norm=0.25, learning_rate=1e-3))
+
+
+def test_progress_follows_the_loop(telemetry: Telemetry, address: str) -> None:
+    telemetry.resumed(40, "step-00000040-w", 0.5)
+    telemetry.enter(TrainerPhase.TRAINING)
+    stepped(telemetry, 41, 0.3)
+    progress = Progress.model_validate_json(fetch(f"{address}/progress"))
+    assert (progress.step, progress.loss, progress.resumed_from_step) == (41, 0.3, 40)
+    assert (progress.last_checkpoint, progress.samples_seen) == ("step-00000040-w", 41 * 8)
+    assert progress.loss_smoothed == pytest.approx(0.98 * 0.5 + 0.02 * 0.3)
+    assert progress.seconds_per_step is not None
+    assert progress.images_per_second == pytest.approx(8 / progress.seconds_per_step)
+    assert progress.eta_seconds == pytest.approx(59 * progress.seconds_per_step)
+
+
+def test_every_promised_metric_is_exported(telemetry: Telemetry, address: str) -> None:
+    telemetry.enter(TrainerPhase.TRAINING)
+    stepped(telemetry, 1, 0.5)
+    text = fetch(f"{address}/metrics").decode()
+    found = {family.name: family for family in text_string_to_metric_families(text)}
+    for metric in TRAINER_METRICS:
+        name = metric.name.removesuffix("_total") if metric.type is MetricType.COUNTER else metric.name
+        assert found[name].type == metric.type.value, metric.name
+    assert found["t2i_trainer_loss"].samples[0].value == 0.5
+    assert found["t2i_trainer_images"].samples[0].value == 8
+
+
+def test_a_pause_for_saving_does_not_count_as_step_time(telemetry: Telemetry) -> None:
+    telemetry.enter(TrainerPhase.SAVING)
+    stepped(telemetry, 1, 0.5)
+    assert telemetry.progress.seconds_per_step is None
+
+
+def test_other_paths_are_not_found(address: str) -> None:
+    assert fetch(f"{address}/healthz") == b"ok\n"
+    with pytest.raises(urllib.error.HTTPError, match="404"):
+        fetch(f"{address}/secrets")
+
+
+def test_a_taken_port_does_not_stop_the_training(telemetry: Telemetry, address: str) -> None:
+    assert serve(telemetry, int(address.rpartition(":")[2])) is None
