@@ -1,16 +1,22 @@
 # The operator: Python, boto3, Kopf and our code; no torch. Build from the repository's root: docker build .
 ARG BASE_IMAGE=docker.io/library/python:3.11-slim-bookworm
 
-# Dependencies first and alone: a change of code does not touch this layer.
-FROM ${BASE_IMAGE} AS dependencies
+# What to install, cut out of the lock file, so that the layer of dependencies depends on nothing else of pyproject.toml.
+FROM ${BASE_IMAGE} AS requirements
 WORKDIR /build
 RUN python3 -m pip install --quiet --root-user-action=ignore uv==0.13.9
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN UV_LINK_MODE=copy UV_PROJECT_ENVIRONMENT=/opt/venv UV_PYTHON_DOWNLOADS=never \
-    uv sync --quiet --frozen --no-dev --no-install-project --extra operator --compile-bytecode
+RUN uv export --quiet --frozen --no-dev --no-emit-project --extra operator --output-file /requirements.txt \
+    && sed -i '/^#/d' /requirements.txt
 
 FROM ${BASE_IMAGE}
-COPY --from=dependencies /opt/venv /opt/venv
+COPY --from=requirements /requirements.txt /opt/requirements.txt
+RUN python3 -m pip install --quiet --root-user-action=ignore uv==0.13.9 \
+    && uv venv --quiet --python python3 /opt/venv \
+    && UV_LINK_MODE=copy uv pip install --quiet --python /opt/venv/bin/python --require-hashes --compile-bytecode \
+        --requirement /opt/requirements.txt \
+    && python3 -m pip uninstall --quiet --yes --root-user-action=ignore uv
+
 COPY api/t2i_api /opt/t2i/t2i_api
 COPY checkpoint/t2i_checkpoint /opt/t2i/t2i_checkpoint
 COPY operator/t2i_operator /opt/t2i/t2i_operator

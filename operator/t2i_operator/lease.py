@@ -59,17 +59,20 @@ class Lease:
     async def keep(self) -> None:
         """Renew until that fails for too long or another holder is seen; then the caller must stop acting at once."""
         renewed_at = self._clock()
-        while self._clock() - renewed_at < self._settings.give_up:
-            await asyncio.sleep(self._settings.renew)
+        while (left := renewed_at + self._settings.give_up - self._clock()) > 0:
+            await asyncio.sleep(min(self._settings.renew, left))
+            # From before the request: a slow answer must not make the lease look younger than the server holds it.
+            began = self._clock()
             try:
-                holder = await self._try_once()
-            except ClusterError as error:
-                log.warning("lease not renewed: %s", error, extra={"lease": self._settings.name})
+                async with asyncio.timeout(max(0.1, renewed_at + self._settings.give_up - began)):
+                    holder = await self._try_once()
+            except (ClusterError, TimeoutError) as error:
+                log.warning("lease not renewed: %s", str(error) or "no answer", extra={"lease": self._settings.name})
                 continue
             if holder != self._settings.identity:
                 log.error("lease lost", extra={"lease": self._settings.name, "holder": holder})
                 break
-            renewed_at = self._clock()
+            renewed_at = began
         self.held = False
 
     async def release(self) -> None:
