@@ -30,7 +30,8 @@ def test_a_bad_job_ends_with_its_field_in_the_termination_message(tmp_path: Path
     (tmp_path / "job.yaml").write_text("metadata: {name: shapes}\nspec: {data: {resolution: 33}}\n")
     log = tmp_path / "termination-log"
     log.touch()
-    command = [sys.executable, "-m", "t2i_trainer.main", "--job", tmp_path / "job.yaml", "--termination-log", log]
+    command = [sys.executable, "-m", "t2i_trainer.main", "--job", str(tmp_path / "job.yaml")]
+    command += ["--termination-log", str(log)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     message = TerminationMessage.model_validate_json(log.read_bytes())
     assert ended.returncode == message.exit_code == ExitCode.BAD_CONFIGURATION
