@@ -101,6 +101,8 @@ def make_deterministic(device: torch.device) -> None:
     """Fix what would let two runs of the same process differ: algorithms and thread count."""
     # Some CUDA kernels of the UNet (nearest upsampling) have no deterministic backward; torch then warns once.
     torch.use_deterministic_algorithms(mode=True, warn_only=device.type == "cuda")
+    # Filling fresh memory only makes reads of it visible; it costs a pass over every tensor of every step.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
     threads = os.environ.get("OMP_NUM_THREADS")
     if threads:
         torch.set_num_threads(int(threads))
