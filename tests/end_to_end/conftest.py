@@ -19,7 +19,7 @@ from t2i_dev.progress import Progress
 
 OPERATOR_KILLS = 10
 # Short enough that ten fall into the story; long enough that the operator does something between two.
-KILL_INTERVAL_SECONDS = (2.0, 14.0)
+KILL_INTERVAL_SECONDS = (2.0, 16.0)
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,8 @@ def _operator_killed_at_random(environment: DemoEnvironment) -> Iterator[list[fl
 
     def kill() -> None:
         while len(moments) < OPERATOR_KILLS and not done.wait(generator.uniform(*KILL_INTERVAL_SECONDS)):
-            environment.kill_operator()
-            moments.append(time.time())
+            if environment.kill_operator():
+                moments.append(time.time())
 
     killer = threading.Thread(target=kill)
     killer.start()

@@ -123,7 +123,7 @@ def test_nothing_asks_for_a_gpu_before_the_verdict_is_in_status(story: Any) -> N
     verdict_at = next(
         index
         for index, event in enumerate(events)
-        if event["objectRef"].get("subresource") == "status"
+        if event.get("objectRef", {}).get("subresource") == "status"
         and event["objectRef"].get("name") == story.view.name
         and '"verdict"' in json.dumps(event.get("requestObject", {}))
     )

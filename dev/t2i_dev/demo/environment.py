@@ -11,6 +11,7 @@ from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import Credentials, Store
 from t2i_dev.cluster import LocalCluster
 from t2i_dev.demo.discovery import discovered_pods, scrape_configs
+from t2i_dev.demo.job_view import kill_container
 from t2i_dev.demo.plan import BUCKET_URI, SECRET_NAME
 from t2i_dev.errors import ComponentFailedError
 from t2i_dev.images.load import load_images
@@ -24,6 +25,7 @@ from t2i_dev.tools import HELM
 OPERATOR_NAMESPACE = "t2i-system"
 RELEASE = "t2i-operator"
 HELM_TIMEOUT = "120s"
+LEASE_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +41,21 @@ class DemoEnvironment:
         credentials = Credentials(access_key_id=s3.access_key, secret_access_key=s3.secret_key)
         return open_store(uri, endpoint=s3.endpoint, credentials=credentials)
 
-    def kill_operator(self) -> None:
-        """SIGKILL the operator and let its Deployment make a new pod."""
-        self.cluster.kubectl(
-            "delete",
-            "pod",
-            "--namespace",
-            OPERATOR_NAMESPACE,
-            "--selector",
-            "app.kubernetes.io/name=t2i-operator",
-            "--grace-period=0",
-            "--force",
-            "--wait=false",
-        )
+    def kill_operator(self) -> bool:
+        """SIGKILL the operator's container; returns whether one ran.
+
+        Its pod is deleted too: restarted in the same pod it would wait longer each time (CrashLoopBackOff).
+        """
+        selector = "labelSelector=app.kubernetes.io/name=t2i-operator&fieldSelector=status.phase=Running"
+        answer = self.cluster.client.get(f"/api/v1/namespaces/{OPERATOR_NAMESPACE}/pods?{selector}")
+        for pod in (answer or {"items": []})["items"]:
+            if any("running" in each["state"] for each in pod["status"].get("containerStatuses", [])):
+                kill_container(self.cluster, pod)
+                name = pod["metadata"]["name"]
+                force = ("--grace-period=0", "--force", "--wait=false", "--ignore-not-found")
+                self.cluster.kubectl("delete", "pod", name, "--namespace", OPERATOR_NAMESPACE, *force)
+                return True
+        return False
 
 
 @contextmanager
@@ -90,6 +94,8 @@ def install_chart(cluster: LocalCluster) -> None:
         f"--set=image.repository={repository},image.tag={tag}",
         f"--set=trainerImage.repository={trainer_repository},trainerImage.tag={trainer_tag}",
         "--set=storage.credentialNamespaces={default}",
+        # A killed operator holds the lease until it expires; the story waits for its successor.
+        f"--set=lease.durationSeconds={LEASE_SECONDS}",
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:

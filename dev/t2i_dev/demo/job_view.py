@@ -100,11 +100,16 @@ class JobView:
     def kill_container(self, attempt: int, index: int) -> str:
         """SIGKILL the trainer in one pod, as the kernel would; returns the pod's name."""
         pod = self.pods(attempt)[index]
-        container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
-        if self.cluster.containerd_socket is None:
-            raise ComponentFailedError(f"the cluster {self.cluster.name} has no node, so there is no pod to kill")
-        ctr(self.cluster.containerd_socket, "tasks", "kill", "--signal", "SIGKILL", "--all", container)
+        kill_container(self.cluster, pod)
         return str(pod["metadata"]["name"])
+
+
+def kill_container(cluster: LocalCluster, pod: dict[str, Any]) -> None:
+    """SIGKILL every process of a pod's container, as the kernel would; raises ComponentFailedError if none runs."""
+    if cluster.containerd_socket is None:
+        raise ComponentFailedError(f"the cluster {cluster.name} has no node, so there is no pod to kill")
+    container = pod["status"]["containerStatuses"][0]["containerID"].removeprefix("containerd://")
+    ctr(cluster.containerd_socket, "tasks", "kill", "--signal", "SIGKILL", "--all", container)
 
 
 def finished(status: JobStatus) -> bool:
