@@ -69,7 +69,7 @@ class Checkpoint(WireModel):
     )
     credentials_secret_ref: SecretReference | None = Field(
         default=None,
-        description="Secret with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN optional). Default: the pods' own identity.",
+        description="Secret with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN optional). Default: none; pods use their own identity then, and the operator only if it was installed with storage.ambientCredentials.",
     )
     every_steps: int = Field(
         default=1000, ge=1, le=100_000_000, description="Steps between checkpoints. Default 1000. Example: 5000."
