@@ -88,7 +88,7 @@ CHANGES = st.fixed_dictionaries(
         "spec.suspend": st.booleans(),
         "spec.checkpoint.onIncompatible": st.sampled_from(["Archive", "Fail"]),
         "spec.failurePolicy.deadlineSeconds": st.integers(60, 10**6),
-        "spec.failurePolicy.maxRestarts": st.integers(0, 10_000),
+        "spec.failurePolicy.maxRestarts": st.integers(0, 60),
         "spec.ttlSecondsAfterFinished": st.integers(0, 10**6),
     },
 )
