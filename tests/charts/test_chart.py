@@ -193,6 +193,7 @@ def test_the_api_server_takes_it_and_grants_what_the_operator_needs_and_no_more(
         "--create-namespace",
         "--set=storage.credentialNamespaces={chart-credentials}",
         "--set=crds.keep=false",
+        "--take-ownership",  # other tests of this API server apply the CRD with kubectl
     )
     assert installed.returncode == 0, installed.stderr
     account = "--as=system:serviceaccount:chart-test:t2i-operator"
