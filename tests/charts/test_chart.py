@@ -183,6 +183,7 @@ def test_the_environment_is_what_the_operator_understands(render: Render) -> Non
 @pytest.mark.cluster
 def test_the_api_server_takes_it_and_grants_what_the_operator_needs_and_no_more(control_plane: LocalCluster) -> None:
     control_plane.kubectl("create", "namespace", "chart-credentials")
+    control_plane.kubectl("apply", "--server-side", "-f", str(CHART / "files"))
     installed = helm(
         "upgrade",
         "--install",
@@ -192,8 +193,7 @@ def test_the_api_server_takes_it_and_grants_what_the_operator_needs_and_no_more(
         "--namespace=chart-test",
         "--create-namespace",
         "--set=storage.credentialNamespaces={chart-credentials}",
-        "--set=crds.keep=false",
-        "--take-ownership",  # other tests of this API server apply the CRD with kubectl
+        "--set=crds.enabled=false",  # other tests apply it with kubectl; the end-to-end test installs it with Helm
     )
     assert installed.returncode == 0, installed.stderr
     account = "--as=system:serviceaccount:chart-test:t2i-operator"
