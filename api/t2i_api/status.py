@@ -29,7 +29,10 @@ class Condition(StatusModel):
 
 
 class VerdictKind(StrEnum):
-    """What a stored checkpoint is to this job (DESIGN, section 4)."""
+    """What a stored checkpoint is to this job.
+
+    RENAMED, PARTIAL and ADAPTER are not given yet: such checkpoints are FOREIGN.
+    """
 
     IDENTICAL = "identical"
     RENAMED = "renamed"

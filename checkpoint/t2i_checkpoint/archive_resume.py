@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.archive import abandon_archive, is_committed, run_archive, unfinished_archives
 from t2i_checkpoint.inspect import survey
-from t2i_checkpoint.verdict import VerdictKind
 
 if TYPE_CHECKING:
     from t2i_checkpoint.archive import ArchiveManifest, ProgressCallback

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.discovery import Candidate, CheckpointFormat, find_weights
 from t2i_checkpoint.headers.faults import HeaderError
 from t2i_checkpoint.headers.safetensors import read_header
@@ -13,7 +14,7 @@ from t2i_checkpoint.layout import MANIFEST, OPTIMIZER, WEIGHTS
 from t2i_checkpoint.manifest import MAX_MANIFEST_BYTES, Manifest, ManifestError, parse_manifest
 from t2i_checkpoint.optimizer import MOMENTS
 from t2i_checkpoint.store import AccessDenied, NotFound, ObjectChanged, StoreError
-from t2i_checkpoint.verdict import Fault, Meaning, ResumeState, Stored, VerdictKind
+from t2i_checkpoint.verdict import Fault, Meaning, ResumeState, Stored
 
 if TYPE_CHECKING:
     from t2i_checkpoint.architecture import Architecture

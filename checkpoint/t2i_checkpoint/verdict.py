@@ -10,25 +10,13 @@ from dataclasses import dataclass, fields
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.explain import explain_difference
 from t2i_checkpoint.optimizer import optimizer_fault
 from t2i_checkpoint.recognise import recognise
 
 if TYPE_CHECKING:
     from t2i_checkpoint.architecture import Architecture, ArchitectureDifference, ShapeMismatch
-
-
-class VerdictKind(StrEnum):
-    """What a checkpoint is to a job. RENAMED, PARTIAL and ADAPTER are not given yet: such checkpoints are FOREIGN."""
-
-    IDENTICAL = "identical"
-    RENAMED = "renamed"
-    PARTIAL = "partial"
-    ADAPTER = "adapter"
-    INFERENCE_ONLY = "inference-only"
-    FOREIGN = "foreign"
-    INCOMPLETE = "incomplete"
-    UNREADABLE = "unreadable"
 
 
 class Reason(StrEnum):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from t2i_api.status import VerdictKind
 from t2i_checkpoint import layout
 from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.inspect import Judgement, survey
 from t2i_checkpoint.store import AccessDenied, ObjectChanged, StoreError, StoreUnavailable
-from t2i_checkpoint.verdict import VerdictKind, Wanted
+from t2i_checkpoint.verdict import Wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable

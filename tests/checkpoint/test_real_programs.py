@@ -10,10 +10,11 @@ from accelerate import Accelerator
 from diffusers import UNet2DConditionModel
 
 from t2i_api.presets import PRESETS
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.unet import unet_architecture
-from t2i_checkpoint.verdict import VerdictKind, Wanted
+from t2i_checkpoint.verdict import Wanted
 
 if TYPE_CHECKING:
     from pathlib import Path

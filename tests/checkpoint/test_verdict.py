@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.architecture import Architecture, Parameter
 from t2i_checkpoint.optimizer import optimizer_architecture
 from t2i_checkpoint.unet import unet_architecture_from_mapping
-from t2i_checkpoint.verdict import Fault, Meaning, ResumeState, Stored, Verdict, VerdictKind, Wanted, compare
+from t2i_checkpoint.verdict import Fault, Meaning, ResumeState, Stored, Verdict, Wanted, compare
 
 MEANING = Meaning("v_prediction", "squaredcos_cap_v2, 1000 steps", 1.0, "ab" * 32)
 SD15: dict[str, Any] = {"cross_attention_dim": 768}

@@ -9,10 +9,10 @@ import yaml
 from safetensors.torch import load_file
 
 from t2i_api.job import DiffusionTrainingJob
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.discovery import CheckpointFormat
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.store import Store, content_sha256
-from t2i_checkpoint.verdict import VerdictKind
 from t2i_checkpoint.wanted import wanted_from
 from t2i_dev.story.custom_unet import CustomUNet
 from t2i_dev.story.old_checkpoint import put_old_checkpoints, write_old_checkpoints

@@ -11,11 +11,11 @@ import torch
 
 from t2i_api.job import JobSpec
 from t2i_api.progress import ExitCode
+from t2i_api.status import VerdictKind
 from t2i_checkpoint import layout
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import Manifest, RankFacts, read_manifest
-from t2i_checkpoint.verdict import VerdictKind
 from t2i_checkpoint.wanted import meaning_from, wanted_from
 from t2i_trainer.checkpointing.restore import Expected, check_null_embedding, fetch_checkpoint, load_checkpoint
 from t2i_trainer.checkpointing.retention import beyond_retained, retire_checkpoints

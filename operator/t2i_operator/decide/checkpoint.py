@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from t2i_api.conditions import CheckpointReason
 from t2i_api.spec_run import OnIncompatible
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.inspect import Judgement, Survey
-from t2i_checkpoint.verdict import VerdictKind
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ def _status(draft: Draft, survey: Survey, judgement: Judgement | None, skipped: 
         )
     verdict = judgement.verdict
     return CheckpointStatus(
-        verdict=VerdictKind(verdict.kind.value),
+        verdict=verdict.kind,
         reason=verdict.reason[:128],
         explanation=verdict.explanation[:4096],
         name=judgement.name[:1024],

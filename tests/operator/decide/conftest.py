@@ -8,10 +8,10 @@ import pytest
 
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import ExitCode, Progress, TerminationMessage
-from t2i_api.status import JobStatus
+from t2i_api.status import JobStatus, VerdictKind
 from t2i_checkpoint.discovery import CheckpointFormat
 from t2i_checkpoint.inspect import Judgement, Survey
-from t2i_checkpoint.verdict import Verdict, VerdictKind
+from t2i_checkpoint.verdict import Verdict
 from t2i_operator.observed import AttemptFacts, Observed, PodFacts, PodPhase, PreflightFacts
 
 JobWith = Callable[..., DiffusionTrainingJob]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from t2i_api.conditions import CheckpointReason
 from t2i_api.spec_run import OnIncompatible
+from t2i_api.status import VerdictKind as V
 from t2i_checkpoint.inspect import Survey
-from t2i_checkpoint.verdict import VerdictKind as V
 from t2i_operator.decide.checkpoint import Archive, Resume, StartFresh, Stop, choose
 
 SurveyOf = Callable[[Iterable[tuple[V, int]]], Survey]

@@ -9,9 +9,16 @@ from hypothesis import strategies as st
 
 from t2i_api.conditions import ConditionType, State
 from t2i_api.progress import ExitCode, Progress, TerminationMessage
-from t2i_api.status import AttemptStatus, CheckpointStatus, Condition, JobStatus, RestartRecord, RestartStatus
+from t2i_api.status import (
+    AttemptStatus,
+    CheckpointStatus,
+    Condition,
+    JobStatus,
+    RestartRecord,
+    RestartStatus,
+)
+from t2i_api.status import VerdictKind as V
 from t2i_checkpoint.inspect import Survey
-from t2i_checkpoint.verdict import VerdictKind as V
 from t2i_operator.decide import decide
 from t2i_operator.observed import (
     ArchiveFacts,

@@ -15,8 +15,8 @@ from t2i_api.conditions import State
 from t2i_api.progress import Progress
 from t2i_api.status import JobStatus
 from t2i_api.status import VerdictKind as StatusVerdict
+from t2i_api.status import VerdictKind as V
 from t2i_checkpoint.inspect import Survey
-from t2i_checkpoint.verdict import VerdictKind as V
 from t2i_operator.decide import decide
 from t2i_operator.observed import (
     ArchiveFacts,

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from t2i_api.conditions import State
 from t2i_api.status import JobStatus
-from t2i_checkpoint.verdict import VerdictKind as V
+from t2i_api.status import VerdictKind as V
 from t2i_operator.decide import decide
 
 NewWorld = Callable[..., Any]

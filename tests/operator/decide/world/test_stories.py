@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from t2i_api.conditions import State
-from t2i_checkpoint.verdict import VerdictKind as V
+from t2i_api.status import VerdictKind as V
 from t2i_operator.decide import decide
 from t2i_operator.plan import CreateAttempt, DeleteAttempt, DeleteJob, StartPreflight
 
