@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from t2i_api.attempt import METRICS_PORT, AttemptDocument
 from t2i_api.progress import ExitCode
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.inspect import Survey, survey
 from t2i_checkpoint.unet import UnsupportedConfigError
-from t2i_checkpoint.verdict import VerdictKind
 from t2i_checkpoint.wanted import wanted_from
 from t2i_trainer.configuration import open_job_store
 from t2i_trainer.failures import TrainerError
