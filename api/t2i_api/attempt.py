@@ -3,11 +3,13 @@
 An attempt is one try at running a job's pods. Its number is persisted in the job's status before its children exist.
 """
 
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from t2i_api.base import WireModel
+from t2i_api.fields import LocationUri
+from t2i_api.status import VerdictKind
 
 GROUP: Final = "training.t2i.dev"
 VERSION: Final = "v1alpha1"
@@ -31,6 +33,8 @@ GPU_RESOURCE: Final = "nvidia.com/gpu"
 
 DEVICE_VARIABLE: Final = "T2I_DEVICE"
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
+# Prefix of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, if initialWeights has a Secret of its own.
+INITIAL_WEIGHTS_VARIABLES: Final = "T2I_INITIAL_WEIGHTS_"
 
 
 def child_name(job_name: str, attempt: int) -> str:
@@ -49,6 +53,21 @@ def labels(job_name: str, attempt: int) -> dict[str, str]:
     }
 
 
+class InitialWeightsDocument(WireModel):
+    """Weights that an attempt begins with at step 0, as the operator judged them; the trainer loads exactly these."""
+
+    uri: LocationUri = Field(description="Location that was judged: checkpoint.uri or model.initialWeights.uri.")
+    endpoint: str | None = Field(default=None, max_length=1024, description="S3 server; null: AWS.")
+    region: str | None = Field(default=None, max_length=64)
+    folder: str | None = Field(
+        default=None, max_length=1024, description="Folder or file below uri; null: uri itself is the checkpoint."
+    )
+    verdict: VerdictKind = Field(description="What the operator judged them to be.")
+    allow_partial: bool = Field(
+        default=False, description="Whether parameters that they lack may start fresh; else the trainer refuses."
+    )
+
+
 class AttemptDocument(WireModel):
     """`attempt.json`: what the operator decided for one attempt; the trainer follows it to the letter."""
 
@@ -59,9 +78,18 @@ class AttemptDocument(WireModel):
     workers: int = Field(ge=1, description="Pods.")
     processes_per_worker: int = Field(ge=1, description="Processes in each pod, one a GPU.")
     resume_from: str | None = Field(default=None, max_length=512, description="Checkpoint folder name; null: step 0.")
+    initial_weights: InitialWeightsDocument | None = Field(
+        default=None, description="Weights to begin with at step 0; null: seeded random ones, or a resume."
+    )
     rendezvous_address: str = Field(min_length=1, max_length=253, description="Host name of pod 0.")
     rendezvous_port: int = Field(default=RENDEZVOUS_PORT, ge=1, le=65535)
     metrics_port: int = Field(default=METRICS_PORT, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.resume_from is not None and self.initial_weights is not None:
+            raise ValueError("an attempt resumes (resumeFrom) or begins with initialWeights, never both")
+        return self
 
     @property
     def world_size(self) -> int:

@@ -55,4 +55,17 @@ LabelText = Annotated[
         ),
     ),
 ]
+ARCHIVE_LABEL_PATTERN: Final = r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$"
+ArchiveLabel = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=63,
+        pattern=ARCHIVE_LABEL_PATTERN,
+        json_schema_extra=spelled(
+            ARCHIVE_LABEL_PATTERN,
+            "checkpoint.archive.label has 1 to 63 of a-z, 0-9 and inner '-'. Example: before-attention-fix",
+        ),
+    ),
+]
 AnnotationText = Annotated[str, Field(max_length=1024)]

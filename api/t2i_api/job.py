@@ -18,6 +18,19 @@ API_VERSION: Final = "training.t2i.dev/v1alpha1"
 MAXIMUM_NAME_LENGTH: Final = 40
 DEFAULT_CONTROLLER: Final = f"{GROUP}/t2i-operator"
 
+_WEIGHTS_MESSAGE: Final = (
+    "model.initialWeights.uri must not be what this job resumes by itself (checkpoint.uri and its checkpoints/): name another "
+    "job's checkpoint, or one below archive/"
+)
+_WEIGHTS_RULE: Final = (
+    "!has(self.model.initialWeights)"
+    " || (has(self.model.initialWeights.endpoint)"
+    " && !(has(self.checkpoint.endpoint) && self.checkpoint.endpoint == self.model.initialWeights.endpoint))"
+    " || !((self.model.initialWeights.uri + '/').replace('//', '/') == (self.checkpoint.uri + '/').replace('//', '/')"
+    " || (self.model.initialWeights.uri + '/').replace('//', '/')"
+    ".startsWith((self.checkpoint.uri + '/checkpoints/').replace('//', '/')))"
+)
+
 
 class JobSpec(WireModel):
     """What the user asks for."""
@@ -44,7 +57,11 @@ class JobSpec(WireModel):
                 "!has(self.model.unet.config) || !has(self.model.unet.config.sample_size) || self.model.unet.config.sample_size * self.model.pixelUnshuffleFactor == self.data.resolution",
                 "model.unet.config.sample_size x model.pixelUnshuffleFactor must equal data.resolution in pixel space",
             ),
-            ("self.model == oldSelf.model", f"model {IMMUTABLE_BECAUSE}"),
+            (
+                "self.model.unet == oldSelf.model.unet && self.model.textEncoder == oldSelf.model.textEncoder && self.model.pixelUnshuffleFactor == oldSelf.model.pixelUnshuffleFactor",
+                f"model {IMMUTABLE_BECAUSE}",
+            ),
+            (_WEIGHTS_RULE, _WEIGHTS_MESSAGE),
             ("self.diffusion == oldSelf.diffusion", f"diffusion {IMMUTABLE_BECAUSE}"),
             (
                 "self.data.uri == oldSelf.data.uri && self.data.resolution == oldSelf.data.resolution",
@@ -87,7 +104,16 @@ class JobSpec(WireModel):
             )
         if self.data.resolution % self.model.pixel_unshuffle_factor:
             raise ValueError("data.resolution must be a multiple of model.pixelUnshuffleFactor")
+        if self._resumes_its_initial_weights():
+            raise ValueError(_WEIGHTS_MESSAGE)
         return self
+
+    def _resumes_its_initial_weights(self) -> bool:
+        weights, own = self.model.initial_weights, self.checkpoint.uri.rstrip("/")
+        if weights is None or weights.endpoint not in {None, self.checkpoint.endpoint}:
+            return False
+        place = weights.uri.rstrip("/")
+        return place == own or f"{place}/".startswith(f"{own}/checkpoints/")
 
 
 class ObjectMetadata(StatusModel):

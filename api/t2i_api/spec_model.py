@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, model_validator
 from t2i_api.base import WireModel
 from t2i_api.fields import LocationUri, rules
 from t2i_api.presets import PRESETS
+from t2i_api.spec_storage import InitialWeights
 from t2i_api.unet_config import UNetConfig
 
 IMMUTABLE_BECAUSE = "cannot change while the job exists: a checkpoint would no longer fit it. Create a job of another name with its own checkpoint.uri instead"
@@ -89,6 +90,10 @@ class Model(WireModel):
         ge=1,
         le=8,
         description="Pixels of a side that are folded into channels in pixel space: 2 turns 3x32x32 into 12x16x16. Default 1. Example: 2.",
+    )
+    initial_weights: InitialWeights | None = Field(
+        default=None,
+        description="Weights to begin with at step 0 when nothing in checkpoint.uri can be resumed. Default none: seeded random weights.",
     )
 
     @model_validator(mode="after")

@@ -7,18 +7,18 @@ from pydantic import ConfigDict, Field
 
 from t2i_api.base import WireModel
 from t2i_api.fields import (
-    ENDPOINT_PATTERN,
     OBJECT_NAME_PATTERN,
     AnnotationText,
+    ArchiveLabel,
     ImageReference,
     LabelText,
     LocationUri,
     Quantity,
     keyed_by,
     rules,
-    spelled,
 )
 from t2i_api.spec_model import IMMUTABLE_BECAUSE
+from t2i_api.spec_storage import Endpoint, Region, SecretReference
 
 
 class OnIncompatible(StrEnum):
@@ -26,16 +26,26 @@ class OnIncompatible(StrEnum):
 
     ARCHIVE = "Archive"
     FAIL = "Fail"
+    WARM_START = "WarmStart"
 
 
-class SecretReference(WireModel):
-    """A Secret of the job's own namespace."""
+class ArchiveMethod(StrEnum):
+    """How a checkpoint that does not fit is put away."""
 
-    name: str = Field(
-        min_length=1,
-        max_length=253,
-        pattern=OBJECT_NAME_PATTERN,
-        description="Name of the Secret. Example: bucket-credentials.",
+    MOVE = "Move"
+    REFERENCE = "Reference"
+
+
+class ArchivePolicy(WireModel):
+    """How checkpoints that do not fit are put away."""
+
+    method: ArchiveMethod = Field(
+        default=ArchiveMethod.MOVE,
+        description="Move copies them below archive/, verifies every byte and deletes the source; Reference leaves the bytes and writes a pointer, whatever their size. A store on which a move is not safe gets Reference and a warning. Default Move.",
+    )
+    label: ArchiveLabel | None = Field(
+        default=None,
+        description="Last part of an archive's name, after the time. Default: what the checkpoint is. Example: before-attention-fix.",
     )
 
 
@@ -55,18 +65,11 @@ class Checkpoint(WireModel):
     uri: LocationUri = Field(
         description="Prefix that this job owns: checkpoints, archive, samples and metrics lie below it. Example: s3://training/emoji."
     )
-    endpoint: str | None = Field(
+    endpoint: Endpoint | None = Field(
         default=None,
-        max_length=1024,
-        pattern=ENDPOINT_PATTERN,
-        json_schema_extra=spelled(
-            ENDPOINT_PATTERN, "checkpoint.endpoint must be a URL without a path: http://host:port or https://host"
-        ),
         description="URL of an S3 server other than AWS. Default: AWS. Example: https://minio.storage.svc:9000.",
     )
-    region: str | None = Field(
-        default=None, min_length=1, max_length=64, pattern=r"^[a-z0-9-]+$", description="Region. Default us-east-1."
-    )
+    region: Region | None = Field(default=None, description="Region. Default us-east-1. Example: eu-central-1.")
     credentials_secret_ref: SecretReference | None = Field(
         default=None,
         description="Secret with keys AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (AWS_SESSION_TOKEN optional). Default: none; pods use their own identity then, and the operator only if it was installed with storage.ambientCredentials.",
@@ -77,8 +80,9 @@ class Checkpoint(WireModel):
     retain: int = Field(default=3, ge=1, le=1000, description="Newest own checkpoints that are kept. Default 3.")
     on_incompatible: OnIncompatible = Field(
         default=OnIncompatible.ARCHIVE,
-        description="Checkpoints that cannot fit: Archive moves them below archive/ and starts at step 0; Fail stops the job. Default Archive.",
+        description="Checkpoints that do not fit: Archive puts them away (see archive) and starts at step 0; Fail stops the job; WarmStart puts away what cannot serve and begins at step 0 with every parameter that agrees in name and shape. Default Archive.",
     )
+    archive: ArchivePolicy = Field(default=ArchivePolicy(), description="How checkpoints that do not fit are put away.")
 
 
 class EnvironmentVariable(WireModel):
@@ -87,8 +91,8 @@ class EnvironmentVariable(WireModel):
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!self.name.startsWith('AWS_') && !(self.name in ['MASTER_ADDR', 'MASTER_PORT', 'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'JOB_COMPLETION_INDEX'])",
-                "workers.template.env: AWS_* comes from checkpoint.credentialsSecretRef and the rendezvous variables from the operator: remove this variable",
+                "!self.name.startsWith('AWS_') && !self.name.startsWith('T2I_INITIAL_WEIGHTS_') && !(self.name in ['MASTER_ADDR', 'MASTER_PORT', 'RANK', 'WORLD_SIZE', 'LOCAL_RANK', 'JOB_COMPLETION_INDEX'])",
+                "workers.template.env: AWS_* comes from checkpoint.credentialsSecretRef, T2I_INITIAL_WEIGHTS_* from model.initialWeights and the rendezvous variables from the operator: remove this variable",
             ),
         )
     )

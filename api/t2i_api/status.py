@@ -29,10 +29,7 @@ class Condition(StatusModel):
 
 
 class VerdictKind(StrEnum):
-    """What a stored checkpoint is to this job.
-
-    RENAMED, PARTIAL and ADAPTER are not given yet: such checkpoints are FOREIGN.
-    """
+    """What a stored checkpoint is to this job."""
 
     IDENTICAL = "identical"
     RENAMED = "renamed"
@@ -50,6 +47,14 @@ class ShapeMismatchStatus(StatusModel):
     name: ShortText = Field(description="Parameter name.")
     stored: list[int] = Field(max_length=8, description="Shape in the checkpoint.")
     wanted: list[int] = Field(max_length=8, description="Shape that the job asks for.")
+
+
+class SkippedStatus(StatusModel):
+    """Checkpoints that were passed over for one reason."""
+
+    reason: str = Field(max_length=128, description="CamelCase constant. Example: NoManifest.")
+    count: int = Field(ge=0, description="How many.")
+    newest: ShortText = Field(description="Folder of the newest of them.")
 
 
 Names = Annotated[list[ShortText], Field(max_length=MAXIMUM_LISTED_NAMES)]
@@ -77,7 +82,16 @@ class CheckpointStatus(StatusModel):
     first_mismatched: list[ShapeMismatchStatus] = Field(
         default=[], max_length=MAXIMUM_LISTED_NAMES, description="First parameters with both shapes."
     )
+    uri: ShortText | None = Field(
+        default=None, description="Where it lies, if not in checkpoint.uri: model.initialWeights.uri."
+    )
+    stored_model: ShortText = Field(
+        default="", description="What the checkpoint is. Example: home-made UNet, 4 levels of 64-256 channels."
+    )
     skipped: int = Field(default=0, ge=0, description="Newer checkpoints that were passed over as incomplete.")
+    skipped_reasons: list[SkippedStatus] = Field(
+        default=[], max_length=MAXIMUM_LISTED_NAMES, description="Why.", json_schema_extra=keyed_by("reason")
+    )
     judged_for_attempt: int = Field(default=0, ge=0, description="Attempt that this preflight was made for.")
     judged_at: datetime | None = Field(default=None, description="When.")
     bytes_read: int = Field(default=0, ge=0, description="Bytes the preflight read.")
@@ -94,7 +108,30 @@ class ArchiveStatus(StatusModel):
     objects: int = Field(default=0, ge=0, description="Objects in it.")
     bytes: int = Field(default=0, ge=0, description="Bytes in it.")
     bytes_done: int = Field(default=0, ge=0, description="Bytes copied so far.")
+    method: str = Field(default="", max_length=32, description="Move or Reference.")
+    bytes_per_second: int | None = Field(default=None, ge=0, description="Speed of the copy.")
+    eta: str = Field(default="", max_length=32, description="Time left. Example: 3m12s.")
+    warning: LongText = Field(
+        default="", description="What the store does not honour, and what was done instead; empty: nothing to say."
+    )
     completed_at: datetime | None = Field(default=None, description="When it was committed and the source deleted.")
+
+
+class InitialWeightsStatus(StatusModel):
+    """Weights that an attempt began with at step 0; persisted before its pods exist."""
+
+    uri: ShortText = Field(description="Location: checkpoint.uri or model.initialWeights.uri.")
+    endpoint: ShortText | None = Field(default=None, description="S3 server of that location; absent: AWS.")
+    region: str | None = Field(default=None, max_length=64, description="Region of that location.")
+    credentials_secret: str | None = Field(
+        default=None, max_length=253, description="Secret that reads them; absent: the job's own credentials."
+    )
+    folder: ShortText | None = Field(
+        default=None, description="Folder or file below uri; absent: uri itself is the checkpoint."
+    )
+    verdict: VerdictKind = Field(description="What they were judged to be.")
+    allow_partial: bool = Field(default=False, description="Whether what they lack starts fresh.")
+    fresh: int = Field(default=0, ge=0, description="Parameters that start fresh.")
 
 
 class AttemptStatus(StatusModel):
@@ -103,6 +140,9 @@ class AttemptStatus(StatusModel):
     number: int = Field(ge=0, description="Attempt number, from 1.")
     resume_from: ShortText | None = Field(default=None, description="Checkpoint folder it resumes; absent: step 0.")
     resumed_from_step: int | None = Field(default=None, ge=0, description="Step it resumes at.")
+    initial_weights: InitialWeightsStatus | None = Field(
+        default=None, description="Weights it begins with at step 0; absent: seeded random ones, or a resume."
+    )
     started_at: datetime | None = Field(default=None, description="When it was decided.")
     running_since: datetime | None = Field(default=None, description="When all its pods ran.")
     finished_at: datetime | None = Field(default=None, description="When it was over.")
