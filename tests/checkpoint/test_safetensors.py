@@ -27,7 +27,7 @@ F32 = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 
 def parse(content: bytes) -> SafetensorsHeader:
     length = header_length(content[:8], file_size=len(content))
-    return parse_header(content[8 : 8 + length], length=length, file_size=len(content))
+    return parse_header(content[8 : 8 + length], length=length, file_size=len(content), key="w", etag="e")
 
 
 @given(

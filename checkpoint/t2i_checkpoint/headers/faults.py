@@ -19,6 +19,22 @@ class HeaderFault(StrEnum):
     FILE_SIZE_DIFFERS = "HeaderFileSizeDiffers"
     INDEX_INVALID = "ShardIndexInvalid"
     SHARD_MISSING = "ShardMissing"
+    TOO_MANY_TENSORS = "TooManyTensors"
+    NOT_A_TORCH_FILE = "NotATorchFile"
+    LEGACY_PICKLE = "LegacyPickle"
+    TORCH_SCRIPT = "TorchScriptProgram"
+    ZIP_INVALID = "ZipInvalid"
+    ZIP_COMPRESSED = "ZipCompressed"
+    ZIP_ENCRYPTED = "ZipEncrypted"
+    ZIP_OVERLAPPING = "ZipMembersOverlap"
+    ZIP_SIZE_DIFFERS = "ZipSizeDiffers"
+    BYTE_ORDER = "ByteOrderUnsupported"
+    PICKLE_INVALID = "PickleInvalid"
+    PICKLE_TOO_LARGE = "PickleTooLarge"
+    PICKLE_FORBIDDEN = "PickleForbidden"
+    TENSOR_INVALID = "TensorInvalid"
+    DISTRIBUTED_INVALID = "DistributedMetadataInvalid"
+    DISTRIBUTED_NOT_READABLE = "DistributedNotReadable"
 
 
 class HeaderError(Exception):

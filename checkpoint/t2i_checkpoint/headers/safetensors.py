@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from t2i_checkpoint.architecture import Architecture, Parameter
 from t2i_checkpoint.headers.bounded_json import SHOWN, parse_object
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
+from t2i_checkpoint.tensors import StoredTensor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,11 +36,15 @@ _METADATA = "__metadata__"
 
 @dataclass(frozen=True)
 class SafetensorsHeader:
-    """Names, shapes and dtypes in data order, the free-form metadata, and the header's own length in bytes."""
+    """Names, shapes and dtypes in data order, the free-form metadata, and the header's own length in bytes.
+
+    `tensors` has the same names in the same order with the place of their bytes in the file.
+    """
 
     architecture: Architecture
     metadata: Mapping[str, str]
     header_bytes: int
+    tensors: Mapping[str, StoredTensor]
 
 
 def read_header(store: Store, info: ObjectInfo, *, expected_bytes: int) -> SafetensorsHeader:
@@ -52,7 +57,7 @@ def read_header(store: Store, info: ObjectInfo, *, expected_bytes: int) -> Safet
     raw = first[LENGTH_BYTES : LENGTH_BYTES + length]
     if len(raw) < length:
         raw += store.read(info.key, LENGTH_BYTES + len(raw), length - len(raw), etag=info.etag)
-    return parse_header(raw, length=length, file_size=info.size)
+    return parse_header(raw, length=length, file_size=info.size, key=info.key, etag=info.etag)
 
 
 def header_length(prefix: bytes, *, file_size: int) -> int:
@@ -67,8 +72,8 @@ def header_length(prefix: bytes, *, file_size: int) -> int:
     return length
 
 
-def parse_header(raw: bytes, *, length: int, file_size: int) -> SafetensorsHeader:
-    """Check the JSON table against the format and the file's size, both in bytes."""
+def parse_header(raw: bytes, *, length: int, file_size: int, key: str, etag: str) -> SafetensorsHeader:
+    """Check the JSON table against the format and the file's size, both in bytes; `key` and `etag` are the file's."""
     if len(raw) != length:
         raise HeaderError(HeaderFault.HEADER_TRUNCATED, f"{len(raw)} of {length} header bytes came")
     if not raw.startswith(b"{"):
@@ -89,13 +94,20 @@ def parse_header(raw: bytes, *, length: int, file_size: int) -> SafetensorsHeade
         what = "is cut short" if position > data_bytes else "carries more than its header tells"
         detail = f"the file {what}: tensors need {position} bytes, {data_bytes} are there"
         raise HeaderError(HeaderFault.FILE_SIZE_DIFFERS, detail)
-    return SafetensorsHeader(Architecture((t.name, t.parameter) for t in tensors), metadata, LENGTH_BYTES + length)
+    start = LENGTH_BYTES + length
+    return SafetensorsHeader(
+        architecture=Architecture((t.name, t.parameter) for t in tensors),
+        metadata=metadata,
+        header_bytes=start,
+        tensors={t.name: _stored(t, start, key, etag) for t in tensors},
+    )
 
 
 @dataclass(frozen=True)
 class _Tensor:
     name: str
     parameter: Parameter
+    dtype: str
     span: tuple[int, int]
 
 
@@ -121,7 +133,12 @@ def _tensor(name: str, entry: Any) -> _Tensor:
     if needed != given:
         detail = f"{shown}: {dtype} of shape {shape} needs {needed // 8} bytes, its offsets give {given // 8}"
         raise HeaderError(HeaderFault.OFFSETS_INVALID, detail)
-    return _Tensor(name, Parameter(tuple(shape), dtype), (offsets[0], offsets[1]))
+    return _Tensor(name, Parameter(tuple(shape), dtype), dtype, (offsets[0], offsets[1]))
+
+
+def _stored(tensor: _Tensor, start: int, key: str, etag: str) -> StoredTensor:
+    begin, end = tensor.span
+    return StoredTensor(tensor.parameter.shape, tensor.dtype, key, etag, start + begin, end - begin)
 
 
 def _are_sizes(found: Any) -> bool:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.headers.bounded_json import SHOWN, parse_object
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
 from t2i_checkpoint.headers.safetensors import MAX_HEADER_BYTES, read_header
+from t2i_checkpoint.tensors import architecture_of_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from t2i_checkpoint.architecture import Architecture
     from t2i_checkpoint.store import ObjectInfo, Store
+    from t2i_checkpoint.tensors import StoredTensor
 
 INDEX_SUFFIX = ".safetensors.index.json"
 MAX_SHARDS = 64
@@ -34,23 +36,33 @@ def parse_index(raw: bytes) -> dict[str, str]:
 def read_sharded(
     store: Store, index: ObjectInfo, objects: Mapping[str, ObjectInfo], *, expected_bytes: int
 ) -> Architecture:
-    """Read index and shard headers; `objects` is the listing by key. Raises HeaderError or StoreError."""
+    """Read index and shard headers as one architecture; see `read_sharded_tensors`."""
+    return architecture_of_table(read_sharded_tensors(store, index, objects, expected_bytes=expected_bytes))
+
+
+def read_sharded_tensors(
+    store: Store, index: ObjectInfo, objects: Mapping[str, ObjectInfo], *, expected_bytes: int
+) -> dict[str, StoredTensor]:
+    """Read index and shard headers; `objects` is the listing by key. The order is the index's.
+
+    `expected_bytes` guesses one shard's header. Raises HeaderError or StoreError.
+    """
     if index.size > MAX_HEADER_BYTES:
         raise HeaderError(HeaderFault.HEADER_TOO_LARGE, f"the index has {index.size} bytes")
     weight_map = parse_index(store.read(index.key, 0, index.size, etag=index.etag))
     folder = index.key.rpartition("/")[0]
-    parameters = {}
+    tensors: dict[str, StoredTensor] = {}
     for shard in sorted(set(weight_map.values())):
         info = objects.get(f"{folder}/{shard}" if folder else shard)
         if info is None:
             raise HeaderError(HeaderFault.SHARD_MISSING, f"{shard} is named by the index and not there")
         header = read_header(store, info, expected_bytes=expected_bytes)
-        for name, parameter in header.architecture.parameters.items():
+        for name, tensor in header.tensors.items():
             if weight_map.get(name) != shard:
                 raise HeaderError(
                     HeaderFault.INDEX_INVALID, f"{name[:SHOWN]!r} is in {shard}, the index says otherwise"
                 )
-            parameters[name] = parameter
-    if absent := set(weight_map) - set(parameters):
+            tensors[name] = tensor
+    if absent := set(weight_map) - set(tensors):
         raise HeaderError(HeaderFault.INDEX_INVALID, f"{min(absent)[:SHOWN]!r} is in no shard")
-    return Architecture((name, parameters[name]) for name in weight_map)
+    return {name: tensors[name] for name in weight_map}
