@@ -59,8 +59,8 @@ class InitialWeightsDocument(WireModel):
     uri: LocationUri = Field(description="Location that was judged: checkpoint.uri or model.initialWeights.uri.")
     endpoint: str | None = Field(default=None, max_length=1024, description="S3 server; null: AWS.")
     region: str | None = Field(default=None, max_length=64)
-    folder: str | None = Field(
-        default=None, max_length=1024, description="Folder or file below uri; null: uri itself is the checkpoint."
+    folder: str = Field(
+        default="", max_length=1024, description="Folder or file below uri; empty: uri itself is the checkpoint."
     )
     verdict: VerdictKind = Field(description="What the operator judged them to be.")
     allow_partial: bool = Field(

@@ -54,11 +54,11 @@ class JobSpec(WireModel):
                 "data.resolution must be a multiple of model.pixelUnshuffleFactor",
             ),
             (
-                "!has(self.model.unet.config) || !has(self.model.unet.config.sample_size) || self.model.unet.config.sample_size * self.model.pixelUnshuffleFactor == self.data.resolution",
+                "has(self.model.vae) || !has(self.model.unet.config) || !has(self.model.unet.config.sample_size) || self.model.unet.config.sample_size * self.model.pixelUnshuffleFactor == self.data.resolution",
                 "model.unet.config.sample_size x model.pixelUnshuffleFactor must equal data.resolution in pixel space",
             ),
             (
-                "self.model.unet == oldSelf.model.unet && self.model.textEncoder == oldSelf.model.textEncoder && self.model.pixelUnshuffleFactor == oldSelf.model.pixelUnshuffleFactor",
+                "self.model.unet == oldSelf.model.unet && self.model.textEncoder == oldSelf.model.textEncoder && self.model.pixelUnshuffleFactor == oldSelf.model.pixelUnshuffleFactor && has(self.model.vae) == has(oldSelf.model.vae) && (!has(self.model.vae) || self.model.vae == oldSelf.model.vae)",
                 f"model {IMMUTABLE_BECAUSE}",
             ),
             (_WEIGHTS_RULE, _WEIGHTS_MESSAGE),

@@ -71,20 +71,43 @@ class TextEncoder(WireModel):
     )
 
 
+class Vae(WireModel):
+    """The frozen autoencoder whose latents the UNet is trained on."""
+
+    uri: LocationUri = Field(
+        description="Folder with config.json and safetensors of a Diffusers AutoencoderKL, in the job's store. Example: s3://models/sd-vae."
+    )
+    scaling_factor: float = Field(
+        default=0.18215,
+        gt=0,
+        le=100,
+        description="Latents are multiplied by it (Diffusers' scaling_factor). Default 0.18215. Example: 0.13025 for SDXL.",
+    )
+
+
 class Model(WireModel):
     """What is trained."""
 
     model_config = ConfigDict(
         json_schema_extra=rules(
             (
-                "!has(self.pixelUnshuffleFactor) || !has(self.unet.config) || self.unet.config.in_channels == 3 * self.pixelUnshuffleFactor * self.pixelUnshuffleFactor",
-                "model.unet.config.in_channels must be 3 x pixelUnshuffleFactor squared in pixel space: 3 for factor 1, 12 for factor 2, 48 for factor 4",
+                "has(self.vae) || !has(self.pixelUnshuffleFactor) || !has(self.unet.config) || self.unet.config.in_channels == 3 * self.pixelUnshuffleFactor * self.pixelUnshuffleFactor",
+                "model.unet.config.in_channels must be 3 x pixelUnshuffleFactor squared in pixel space: 3 for factor 1, 12 for factor 2, 48 for factor 4; a UNet of latents needs model.vae",
+            ),
+            (
+                "has(self.vae) || !has(self.unet.preset) || self.unet.preset == 'tiny'",
+                "model.unet.preset stable-diffusion-v1 and -v2 are UNets of latents: name their autoencoder in model.vae, or take preset tiny",
+            ),
+            (
+                "!has(self.vae) || !has(self.pixelUnshuffleFactor) || self.pixelUnshuffleFactor == 1",
+                "model.pixelUnshuffleFactor is for pixel space: remove it, or remove model.vae",
             ),
         )
     )
 
     unet: UNet = Field(description="The UNet: preset or config.")
     text_encoder: TextEncoder = Field(description="The frozen text encoder.")
+    vae: Vae | None = Field(default=None, description="The frozen autoencoder. Default none: trained on pixels.")
     pixel_unshuffle_factor: int = Field(
         default=1,
         ge=1,
@@ -98,11 +121,15 @@ class Model(WireModel):
 
     @model_validator(mode="after")
     def _channels_fit(self) -> Self:
+        if self.vae is not None:
+            if self.pixel_unshuffle_factor != 1:
+                raise ValueError("pixelUnshuffleFactor is for pixel space: remove it, or remove model.vae")
+            return self
         wanted = 3 * self.pixel_unshuffle_factor**2
         got = self.unet.resolved.in_channels
         if got != wanted:
             raise ValueError(
-                f"model.unet takes {got} channels, pixel space with pixelUnshuffleFactor {self.pixel_unshuffle_factor} gives {wanted}"
+                f"model.unet takes {got} channels, pixel space with pixelUnshuffleFactor {self.pixel_unshuffle_factor} gives {wanted}; a UNet of latents needs model.vae"
             )
         return self
 

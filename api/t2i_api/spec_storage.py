@@ -39,8 +39,7 @@ class InitialWeights(WireModel):
         json_schema_extra=rules(
             (
                 "self.uri.startsWith('s3://')",
-                "model.initialWeights.uri must be s3://bucket/path in a cluster: the operator cannot read a pod's files; "
-                "file:// is for t2i-trainer on one machine",
+                "model.initialWeights.uri must be s3://bucket/path in a cluster; file:// is for one machine",
             ),
         )
     )

@@ -126,9 +126,7 @@ class InitialWeightsStatus(StatusModel):
     credentials_secret: str | None = Field(
         default=None, max_length=253, description="Secret that reads them; absent: the job's own credentials."
     )
-    folder: ShortText | None = Field(
-        default=None, description="Folder or file below uri; absent: uri itself is the checkpoint."
-    )
+    folder: ShortText = Field(default="", description="Folder or file below uri; empty: uri itself is the checkpoint.")
     verdict: VerdictKind = Field(description="What they were judged to be.")
     allow_partial: bool = Field(default=False, description="Whether what they lack starts fresh.")
     fresh: int = Field(default=0, ge=0, description="Parameters that start fresh.")

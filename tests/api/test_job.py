@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from t2i_api.attempt import AttemptDocument, InitialWeightsDocument
 from t2i_api.base import describe
 from t2i_api.job import DiffusionTrainingJob
+from t2i_api.status import VerdictKind
 
 JobWith = Callable[[dict[str, Any]], dict[str, Any]]
 
@@ -17,6 +19,20 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "cosine with epsilon": ({"spec.diffusion": {"predictionType": "Epsilon"}}, "VPrediction"),
     "warm-up longer than training": ({"spec.training.warmupSteps": 101}, "warmupSteps"),
     "batch that does not divide": ({"spec.training.globalBatchSize": 33}, "multiple of the world size 2"),
+    "a UNet of latents without an autoencoder": ({"spec.model.unet.preset": "stable-diffusion-v1"}, "model.vae"),
+    "latents that are unshuffled": (
+        {"spec.model.vae": {"uri": "s3://t2i/models/vae"}},
+        "pixelUnshuffleFactor is for pixel space",
+    ),
+    "initial weights that it resumes anyway": (
+        {"spec.model.initialWeights": {"uri": "s3://t2i/emoji/checkpoints/step-00000010-x/"}},
+        "must not be what this job resumes by itself",
+    ),
+    "initial weights of its own whole prefix": (
+        {"spec.model.initialWeights": {"uri": "s3://t2i/emoji/", "endpoint": "http://127.0.0.1:9000"}},
+        "must not be what this job resumes by itself",
+    ),
+    "archive label that is no name": ({"spec.checkpoint.archive": {"label": "Old UNet"}}, "archive.label"),
     "unknown field": ({"spec.training.epochs": 3}, "spec.training.epochs"),
     "not a number": ({"spec.training.learningRate": float("nan")}, "spec.training.learningRate"),
     "another kind": ({"kind": "Job"}, "kind"),
@@ -45,3 +61,48 @@ def test_the_world_is_one_process_a_gpu(job_with: JobWith) -> None:
         for workers, gpus in ((1, 0), (2, 0), (1, 8), (4, 8))
     }
     assert worlds == {(1, 0): 1, (2, 0): 2, (1, 8): 8, (4, 8): 32}
+
+
+LATENT = {
+    "spec.model": {
+        "unet": {"preset": "stable-diffusion-v1"},
+        "textEncoder": {"uri": "s3://t2i/models/clip"},
+        "vae": {"uri": "s3://t2i/models/vae"},
+    },
+    "spec.data.resolution": 512,
+}
+ELSEWHERE: dict[str, dict[str, Any]] = {
+    "another job": {"uri": "s3://t2i/other"},
+    "its own archive": {"uri": "s3://t2i/emoji/archive/20251214T221758Z-custom-unet/checkpoint-5000"},
+    "one file": {"uri": "s3://models/v1-5-pruned.safetensors"},
+    "the same bucket name on another server": {"uri": "s3://t2i/emoji", "endpoint": "https://s3.example"},
+}
+
+
+def test_a_latent_diffusion_job_can_be_described(job_with: JobWith) -> None:
+    model = DiffusionTrainingJob.from_object(job_with(LATENT)).spec.model
+    assert model.vae is not None
+    assert (model.vae.scaling_factor, model.unet.resolved.in_channels) == (0.18215, 4)
+
+
+@pytest.mark.parametrize("place", ELSEWHERE)
+def test_initial_weights_may_come_from_elsewhere(job_with: JobWith, place: str) -> None:
+    job = DiffusionTrainingJob.from_object(job_with({"spec.model.initialWeights": ELSEWHERE[place]}))
+    assert job.spec.model.initial_weights is not None
+
+
+def test_an_attempt_resumes_or_begins_with_weights() -> None:
+    weights = InitialWeightsDocument(uri="s3://t2i/other", verdict=VerdictKind.PARTIAL, allow_partial=True)
+    fields: dict[str, Any] = {
+        "job_name": "emoji",
+        "job_namespace": "team",
+        "job_uid": "1",
+        "attempt": 1,
+        "workers": 1,
+        "processes_per_worker": 1,
+        "rendezvous_address": "emoji-1-0.emoji-1",
+    }
+    document = AttemptDocument(**fields, initial_weights=weights)
+    assert AttemptDocument.model_validate(document.to_wire()) == document
+    with pytest.raises(ValidationError, match="never both"):
+        AttemptDocument(**fields, initial_weights=weights, resume_from="step-00000010-a1")

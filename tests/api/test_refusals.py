@@ -96,7 +96,7 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "endpoint without a scheme": (
         {"spec.checkpoint.endpoint": "minio:9000"},
-        ("checkpoint.endpoint must be a URL", "http://host:port"),
+        ("spec.checkpoint.endpoint", "endpoint must be a URL", "http://host:port"),
     ),
     "checkpoint after the end": (
         {"spec.checkpoint.everySteps": 101},
@@ -105,7 +105,55 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "retain nothing": ({"spec.checkpoint.retain": 0}, ("spec.checkpoint.retain", "greater than or equal to 1")),
     "delete what does not fit": (
         {"spec.checkpoint.onIncompatible": "Delete"},
-        ("spec.checkpoint.onIncompatible", '"Archive"', '"Fail"'),
+        ("spec.checkpoint.onIncompatible", '"Archive"', '"Fail"', '"WarmStart"'),
+    ),
+    "archive by deleting": (
+        {"spec.checkpoint.archive": {"method": "Delete"}},
+        ("spec.checkpoint.archive.method", '"Move"', '"Reference"'),
+    ),
+    "archive label that is no name": (
+        {"spec.checkpoint.archive": {"label": "Old UNet"}},
+        ("checkpoint.archive.label has 1 to 63 of a-z, 0-9", "before-attention-fix"),
+    ),
+    "a UNet of latents without an autoencoder": (
+        {"spec.model.unet.preset": "stable-diffusion-v1"},
+        ("model.unet.preset", "model.vae", "preset tiny"),
+    ),
+    "latents that are unshuffled": (
+        {"spec.model.vae": {"uri": "s3://t2i/models/vae"}},
+        ("model.pixelUnshuffleFactor is for pixel space", "remove model.vae"),
+    ),
+    "latents of no size": (
+        {"spec.model.vae": {"uri": "s3://t2i/models/vae", "scalingFactor": 0}},
+        ("spec.model.vae.scalingFactor", "greater than 0"),
+    ),
+    "initial weights from a pod's disk": (
+        {"spec.model.initialWeights": {"uri": "file:///weights/model.safetensors"}},
+        ("model.initialWeights.uri must be s3://bucket/path in a cluster",),
+    ),
+    "initial weights without a scheme": (
+        {"spec.model.initialWeights": {"uri": "runwayml/stable-diffusion-v1-5"}},
+        ("spec.model.initialWeights.uri", "s3://bucket/prefix"),
+    ),
+    "initial weights that it resumes anyway": (
+        {"spec.model.initialWeights": {"uri": "s3://t2i/emoji/checkpoints/step-00000010-x/"}},
+        ("model.initialWeights.uri must not be what this job resumes by itself", "below archive/"),
+    ),
+    "initial weights of its own whole prefix": (
+        {"spec.model.initialWeights": {"uri": "s3://t2i/emoji", "endpoint": "http://127.0.0.1:9000"}},
+        ("model.initialWeights.uri must not be what this job resumes by itself",),
+    ),
+    "initial weights' endpoint without a scheme": (
+        {"spec.model.initialWeights": {"uri": "s3://t2i/other", "endpoint": "minio:9000"}},
+        ("spec.model.initialWeights.endpoint", "endpoint must be a URL"),
+    ),
+    "initial weights' secret of another namespace": (
+        {"spec.model.initialWeights": {"uri": "s3://t2i/other", "credentialsSecretRef": {"name": "team-b/keys"}}},
+        ("spec.model.initialWeights.credentialsSecretRef.name", "should match"),
+    ),
+    "initial weights' credentials in the environment": (
+        {"spec.workers.template.env": [{"name": "T2I_INITIAL_WEIGHTS_AWS_ACCESS_KEY_ID", "value": "x"}]},
+        ("workers.template.env", "model.initialWeights", "remove this variable"),
     ),
     "secret of another namespace": (
         {"spec.checkpoint.credentialsSecretRef": {"name": "kube-system/admin"}},
@@ -153,6 +201,10 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
 ON_UPDATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "another model": ({"spec.model.unet.preset": None, "spec.model.unet.config": CONFIG}, ("model cannot change",)),
     "a longer context": ({"spec.model.textEncoder.maxTokens": 32}, ("model cannot change", "another name")),
+    "latents instead of pixels": (
+        {"spec.model.vae": {"uri": "s3://t2i/models/vae"}, "spec.model.pixelUnshuffleFactor": 1},
+        ("model cannot change", "another name"),
+    ),
     "another prediction type": (
         {"spec.diffusion": {"schedule": "Linear", "predictionType": "Epsilon"}},
         ("diffusion cannot change", "another name"),
@@ -175,7 +227,18 @@ def _answer(cluster: LocalCluster, document: dict[str, Any]) -> str:
 
 
 def test_the_valid_job_is_accepted(api_server: LocalCluster, job_with: JobWith) -> None:
-    for changes in ({}, {"spec.model.unet": {"config": {**CONFIG, "attention_head_dim": 4}}}):
+    config = {**CONFIG, "attention_head_dim": 4}
+    sd = {"preset": "stable-diffusion-v1"}
+    latent = {"vae": {"uri": "s3://t2i/models/vae"}, "textEncoder": {"uri": "s3://t2i/models/clip"}, "unet": sd}
+    weights = {"uri": "s3://t2i/emoji/archive/20251214T221758Z-custom-unet/checkpoint-5000"}
+    for changes in (
+        {},
+        {"spec.model.unet": {"config": config}},
+        {"spec.model": latent, "spec.data.resolution": 512},
+        {"spec.model.initialWeights": weights},
+        {"spec.model.initialWeights": {"uri": "s3://t2i/emoji", "endpoint": "https://s3.example"}},
+        {"spec.checkpoint.onIncompatible": "WarmStart", "spec.checkpoint.archive": {"method": "Reference"}},
+    ):
         api_server.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(job_with(changes)))
 
 
@@ -205,7 +268,16 @@ def test_a_running_job_may_train_longer_and_be_suspended(api_server: LocalCluste
     assert api_server.kubectl("get", "dtj", "grown", "-o", "jsonpath={.spec.training.steps}").strip() == "200"
 
 
+def test_where_weights_come_from_may_be_mended(api_server: LocalCluster, job_with: JobWith) -> None:
+    # A job that waits because of a wrong URI must not have to be created anew.
+    for uri in ("s3://t2i/wrong", "s3://t2i/right"):
+        document = job_with({"metadata.name": "mended", "spec.model.initialWeights": {"uri": uri}})
+        api_server.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    path = "jsonpath={.spec.model.initialWeights.uri}"
+    assert api_server.kubectl("get", "dtj", "mended", "-o", path).strip() == "s3://t2i/right"
+
+
 def test_explain_is_the_manual(api_server: LocalCluster) -> None:
     text = " ".join(api_server.kubectl("explain", "dtj.spec.checkpoint").split())
-    for words in ("Prefix that this job owns", "Default 1000", "Example: 5000", "enum: Archive, Fail"):
+    for words in ("Prefix that this job owns", "Default 1000", "Example: 5000", "enum: Archive, Fail, WarmStart"):
         assert words in text
