@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.headers.bounded_json import parse_object
 from t2i_checkpoint.headers.faults import HeaderError
 from t2i_checkpoint.layout import MANIFEST
@@ -32,19 +33,23 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, alias_generator=to_camel, populate_by_name=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class ManifestFile(_Model):
     """A file of the checkpoint, `path` relative to its folder; sizes in bytes.
 
-    `header_bytes` of a safetensors file (the 8 length bytes included) lets a reader fetch its header in one request.
+    `header_bytes` of a safetensors file (the 8 length bytes included) lets a reader fetch its header in one request;
+    `architecture_fingerprint` is that of its tensors, so that not every header must be read to judge it.
     """
 
     path: Annotated[str, StringConstraints(max_length=512)]
     size: Count
     sha256: Sha256
     header_bytes: Count | None = None
+    architecture_fingerprint: Sha256 | None = None
 
     @model_validator(mode="after")
     def _path_stays_inside(self) -> Self:
@@ -59,6 +64,19 @@ class RankFacts(_Model):
     rank: Count
     weights_sha256: Sha256
     noise_sha256: Sha256
+
+
+class InitialWeightsFacts(_Model):
+    """Where a run's first weights came from; `fresh` names the parameters that started from random values.
+
+    `folder` is relative to `uri`, empty where the URI itself is the checkpoint.
+    """
+
+    uri: str
+    folder: str = ""
+    step: Count | None = None
+    verdict: VerdictKind
+    fresh: tuple[str, ...] = ()
 
 
 class Manifest(_Model):
@@ -88,6 +106,9 @@ class Manifest(_Model):
 
     library_versions: dict[str, str]
     ranks: tuple[RankFacts, ...] = ()
+
+    model_config_sha256: Sha256 | None = None
+    initial_weights: InitialWeightsFacts | None = None
 
     @model_validator(mode="after")
     def _paths_are_unique(self) -> Self:

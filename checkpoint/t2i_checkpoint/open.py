@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
@@ -13,6 +14,7 @@ from t2i_checkpoint.store import InvalidLocation, check_key
 if TYPE_CHECKING:
     from t2i_checkpoint.store import Credentials, Store
 
+WEIGHTS_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -40,6 +42,30 @@ def open_store(
     from t2i_checkpoint.s3 import S3Store  # noqa: PLC0415  # boto3 costs 0.3 s and is an extra: only when it is used
 
     return S3Store(bucket, prefix, endpoint=endpoint, credentials=credentials, region=region)
+
+
+@dataclass(frozen=True)
+class Location:
+    """What a URI or path names: a store, and the key of a single weights file in it; `key` is None for a folder."""
+
+    store: Store
+    key: str | None = None
+
+
+def open_location(
+    uri_or_path: str, *, endpoint: str | None = None, credentials: Credentials | None = None, region: str | None = None
+) -> Location:
+    """Open what people write on a command line: `s3://…`, `file://…`, a path; a folder or one weights file.
+
+    A name that ends in .safetensors, .ckpt, .pt, .pth or .bin is a file: its folder becomes the store's root, its name
+    the key. Nothing is sent yet. Raises InvalidLocation naming the part that cannot be right.
+    """
+    uri = uri_or_path if "://" in uri_or_path else Path(uri_or_path).absolute().as_uri()
+    parent, _, name = uri.rstrip("/").rpartition("/")
+    if name.lower().endswith(WEIGHTS_SUFFIXES) and not uri.endswith("/"):
+        key = unquote(name) if uri.startswith("file:") else name
+        return Location(open_store(parent, endpoint=endpoint, credentials=credentials, region=region), key)
+    return Location(open_store(uri, endpoint=endpoint, credentials=credentials, region=region))
 
 
 def _open_directory(uri: str, rest: str) -> Store:

@@ -6,17 +6,44 @@ something else (prediction type, noise schedule, latent scale, null embedding) d
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from t2i_api.status import VerdictKind
 from t2i_checkpoint.explain import explain_difference
+from t2i_checkpoint.facts import (
+    Fault,
+    Meaning,
+    MeaningDifference,
+    OptimizerFacts,
+    OtherProgram,
+    ResumeState,
+    RunIdentity,
+    Stored,
+    Wanted,
+)
 from t2i_checkpoint.optimizer import optimizer_fault
 from t2i_checkpoint.recognise import recognise
 
 if TYPE_CHECKING:
-    from t2i_checkpoint.architecture import Architecture, ArchitectureDifference, ShapeMismatch
+    from t2i_checkpoint.architecture import ArchitectureDifference, ShapeMismatch
+    from t2i_checkpoint.renaming import Renaming
+
+__all__ = [
+    "Fault",
+    "Meaning",
+    "MeaningDifference",
+    "OptimizerFacts",
+    "OtherProgram",
+    "Reason",
+    "ResumeState",
+    "RunIdentity",
+    "Stored",
+    "Verdict",
+    "Wanted",
+    "compare",
+]
 
 
 class Reason(StrEnum):
@@ -31,63 +58,19 @@ class Reason(StrEnum):
     NULL_EMBEDDING_DIFFERS = "NullEmbeddingDiffers"
     WEIGHTS_WITHOUT_RESUME_STATE = "WeightsWithoutResumeState"
     OPTIMIZER_DIFFERS = "OptimizerDiffers"
-
-
-@dataclass(frozen=True)
-class Meaning:
-    """What the same tensors stand for; None for a null embedding that is not known here (then it is not compared)."""
-
-    prediction_type: str
-    noise_schedule: str
-    latent_scale: float
-    null_embedding_sha256: str | None = None
-
-
-@dataclass(frozen=True)
-class MeaningDifference:
-    """One field of `Meaning` on which stored and wanted disagree."""
-
-    field: str
-    stored: str
-    wanted: str
-
-    def __str__(self) -> str:
-        return f"{self.field.replace('_', ' ')} is {self.stored}, the job asks for {self.wanted}"
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What the job asks for."""
-
-    architecture: Architecture
-    meaning: Meaning
-
-
-@dataclass(frozen=True)
-class Fault:
-    """Why a checkpoint could not be compared at all; `kind` is INCOMPLETE or UNREADABLE."""
-
-    kind: VerdictKind
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class ResumeState:
-    """What our own layout holds besides the weights: their meaning, the optimizer's tensors, the parameter order."""
-
-    meaning: Meaning
-    optimizer: Architecture | None
-    parameter_order: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What was read: either a fault, or weights; `resume` only for checkpoints of our own layout."""
-
-    architecture: Architecture | None
-    resume: ResumeState | None = None
-    fault: Fault | None = None
+    NAMES_CONVERTIBLE = "NamesConvertible"
+    MOST_PARAMETERS_MATCH = "MostParametersMatch"
+    ADAPTER_WEIGHTS = "AdapterWeights"
+    RESUME_STATE_OF_ANOTHER_PROGRAM = "ResumeStateOfAnotherProgram"
+    RESUME_STATE_MISSING = "ResumeStateMissing"
+    EMA_DIFFERS = "EmaDiffers"
+    SEED_DIFFERS = "SeedDiffers"
+    GLOBAL_BATCH_SIZE_DIFFERS = "GlobalBatchSizeDiffers"
+    SAMPLES_SEEN_DIFFERS = "SamplesSeenDiffers"
+    MODEL_CONFIG_DIFFERS = "ModelConfigDiffers"
+    ARCHITECTURE_NOT_DERIVABLE = "ArchitectureNotDerivable"
+    NOT_LOADABLE = "NotLoadable"
+    NOT_COMPARED = "NotCompared"
 
 
 @dataclass(frozen=True)
@@ -95,7 +78,9 @@ class Verdict:
     """The answer, with everything that a condition, an event or a table needs.
 
     `missing`, `unexpected` and `mismatched` are complete and in order; `matched_parameter_share` is the share of the
-    wanted parameters' elements that agree in name and shape, 0 to 1. `label` is a word for an archive's name.
+    wanted parameters' elements that agree in name and shape, 0 to 1. `label` is a word for an archive's name,
+    `stored_model` a phrase that says what the checkpoint is; `renaming` maps stored names to wanted ones where they
+    differ; `fresh` names the wanted parameters that a partial checkpoint cannot give.
     """
 
     kind: VerdictKind
@@ -108,16 +93,26 @@ class Verdict:
     matched_parameter_share: float = 0.0
     meaning_differences: tuple[MeaningDifference, ...] = ()
     label: str = "checkpoint"
+    stored_model: str = ""
+    renaming: Renaming | None = None
+    fresh: tuple[str, ...] = ()
+    exact_resume: bool = False
 
     @property
     def resumable(self) -> bool:
-        """Whether training may go on from exactly here."""
-        return self.kind is VerdictKind.IDENTICAL
+        """Whether training may go on from exactly here, under other names if `renaming` says so."""
+        return self.kind is VerdictKind.IDENTICAL or (self.kind is VerdictKind.RENAMED and self.exact_resume)
 
     @property
     def archivable(self) -> bool:
-        """Whether moving it away is right: it was read completely and cannot serve this job."""
-        return self.kind is VerdictKind.FOREIGN
+        """Whether moving it away is right: it was read completely and cannot be resumed by this job."""
+        return self.kind in {VerdictKind.FOREIGN, VerdictKind.PARTIAL}
+
+    @property
+    def usable_as_initial_weights(self) -> bool:
+        """Whether `load_plan` can begin a run at step 0 with its weights (PARTIAL: only if that is allowed)."""
+        usable = {VerdictKind.IDENTICAL, VerdictKind.RENAMED, VerdictKind.PARTIAL, VerdictKind.INFERENCE_ONLY}
+        return self.kind in usable and self.reason not in {Reason.NOT_LOADABLE, Reason.NOT_COMPARED}
 
 
 def compare(stored: Stored, wanted: Wanted) -> Verdict:
@@ -127,6 +122,9 @@ def compare(stored: Stored, wanted: Wanted) -> Verdict:
     if stored.architecture is None or not len(stored.architecture):
         return Verdict(VerdictKind.INCOMPLETE, "NoWeights", "there are no weights in it")
     architecture = stored.architecture.without_wrapper_prefix()
+    if not wanted.is_derived:
+        detail = "the names and shapes that the job asks for cannot be derived from its config; left alone"
+        return Verdict(VerdictKind.UNREADABLE, Reason.ARCHITECTURE_NOT_DERIVABLE, detail)
     difference = architecture.diff(wanted.architecture)
     label = recognise(architecture).value
     if not difference.is_empty:
@@ -145,7 +143,7 @@ def compare(stored: Stored, wanted: Wanted) -> Verdict:
 
 
 def _judge_resume(resume: ResumeState, wanted: Wanted, difference: ArchitectureDifference, label: str) -> Verdict:
-    differences = _meaning_differences(resume.meaning, wanted.meaning)
+    differences = resume.meaning.differences(wanted.meaning)
     if differences:
         first = differences[0].field
         return Verdict(
@@ -171,15 +169,6 @@ _MEANING_REASONS = {
     "latent_scale": Reason.LATENT_SCALE_DIFFERS,
     "null_embedding_sha256": Reason.NULL_EMBEDDING_DIFFERS,
 }
-
-
-def _meaning_differences(stored: Meaning, wanted: Meaning) -> tuple[MeaningDifference, ...]:
-    found = []
-    for field in fields(Meaning):
-        held, asked = getattr(stored, field.name), getattr(wanted, field.name)
-        if held is not None and asked is not None and held != asked:
-            found.append(MeaningDifference(field.name, str(held), str(asked)))
-    return tuple(found)
 
 
 def _verdict(

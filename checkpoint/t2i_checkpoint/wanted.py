@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from typing import TYPE_CHECKING
 
 from t2i_api.spec_model import NoiseSchedule, PredictionType
@@ -25,6 +27,12 @@ _PIXEL_SPACE = 1.0
 def wanted_from(spec: JobSpec) -> Wanted:
     """Return names, shapes and meaning; raises UnsupportedConfigError for a UNet that cannot be derived."""
     return Wanted(unet_architecture(spec.model.unet.resolved), meaning_from(spec))
+
+
+def model_config_sha256(spec: JobSpec) -> str:
+    """Return the hash of the UNet's config, defaults filled in: the same for a preset and its config written out."""
+    canonical = json.dumps(spec.model.unet.resolved.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
 
 
 def meaning_from(spec: JobSpec, null_embedding_sha256: str | None = None) -> Meaning:
