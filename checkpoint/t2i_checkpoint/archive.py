@@ -11,8 +11,6 @@ source and archive, nothing that the intent does not list, and nothing at all on
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -29,6 +27,7 @@ from t2i_checkpoint.archive_plan import (
     parse_intent,
     plan_archive,
 )
+from t2i_checkpoint.archive_progress import ArchiveProgress, ProgressCallback
 from t2i_checkpoint.store import AlreadyExists, NotFound, ObjectChanged, ObjectInfo, content_sha256
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ __all__ = [
     "ArchiveIntent",
     "ArchiveManifest",
     "ArchiveProgress",
+    "ProgressCallback",
     "SourceChangedError",
     "abandon_archive",
     "is_committed",
@@ -46,20 +46,6 @@ __all__ = [
     "run_archive",
     "unfinished_archives",
 ]
-
-
-@dataclass(frozen=True)
-class ArchiveProgress:
-    """How far an archive is: `stage` is Copying or Deleting; counts and bytes of that stage."""
-
-    stage: str
-    objects_done: int
-    objects_total: int
-    bytes_done: int
-    bytes_total: int
-
-
-ProgressCallback = Callable[[ArchiveProgress], None]
 
 
 def unfinished_archives(store: Store) -> list[ArchiveIntent]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
+from t2i_api.spec_run import ArchiveMethod
 from t2i_checkpoint import layout
 from t2i_checkpoint.headers.bounded_json import parse_object
 from t2i_checkpoint.headers.faults import HeaderError
@@ -79,6 +80,7 @@ class ArchivedFolder(_Model):
 class _Document(_Model):
     version: Literal[1] = 1
     name: str
+    method: ArchiveMethod = ArchiveMethod.MOVE  # older documents have none
     folders: Annotated[tuple[ArchivedFolder, ...], Field(min_length=1)]
 
     @property
@@ -154,7 +156,13 @@ class ArchiveManifest(_Document):
         return sum(item.size for item in self.objects)
 
 
-def plan_archive(judgements: Sequence[Judgement], *, now: datetime, label: str | None = None) -> ArchiveIntent:
+def plan_archive(
+    judgements: Sequence[Judgement],
+    *,
+    now: datetime,
+    label: str | None = None,
+    method: ArchiveMethod = ArchiveMethod.MOVE,
+) -> ArchiveIntent:
     """Plan one archive for `judgements`, all of which must be archivable; its name is the time and the newest's label.
 
     Raises ArchiveError for an empty plan or a verdict that must not be archived (unreadable, incomplete, resumable).
@@ -170,6 +178,7 @@ def plan_archive(judgements: Sequence[Judgement], *, now: datetime, label: str |
     objects.sort(key=lambda pair: pair[1])
     intent = ArchiveIntent(
         name=name,
+        method=method,
         created_at=now,
         folders=tuple(_folder(judgement) for judgement in judgements),
         entries=tuple(
@@ -189,7 +198,16 @@ def plan_archive(judgements: Sequence[Judgement], *, now: datetime, label: str |
     return intent
 
 
-_D = TypeVar("_D", ArchiveIntent, ArchiveManifest)
+class ArchiveReference(_Model):
+    """The pointer that takes checkpoint folders out of the survey while their bytes stay."""
+
+    format: Literal["t2i.dev/archive-reference"] = "t2i.dev/archive-reference"
+    version: Literal[1] = 1
+    name: str
+    folders: Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+_D = TypeVar("_D", ArchiveIntent, ArchiveManifest, ArchiveReference)
 
 
 def parse_intent(raw: bytes, key: str) -> ArchiveIntent:
@@ -200,6 +218,11 @@ def parse_intent(raw: bytes, key: str) -> ArchiveIntent:
 def parse_archive_manifest(raw: bytes, key: str) -> ArchiveManifest:
     """Read an archive's manifest back; `key` is where it lay. Raises ArchiveError."""
     return _parse(ArchiveManifest, raw, key)
+
+
+def parse_reference(raw: bytes, key: str) -> ArchiveReference:
+    """Read a pointer back; `key` is where it lay. Raises ArchiveError."""
+    return _parse(ArchiveReference, raw, key)
 
 
 def _parse(kind: type[_D], raw: bytes, key: str) -> _D:
@@ -214,8 +237,8 @@ def _parse(kind: type[_D], raw: bytes, key: str) -> _D:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         raise ArchiveError("ArchiveInvalid", f"{key}: {where}: {first['msg']}; {way_out}") from error
-    if not key.startswith(document.root):
-        raise ArchiveError("ArchiveInvalid", f"{key} says that it belongs to {document.root}; {way_out}")
+    if document.name not in key.split("/"):
+        raise ArchiveError("ArchiveInvalid", f"{key} says that it belongs to {document.name}; {way_out}")
     return document
 
 
