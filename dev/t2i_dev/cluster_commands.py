@@ -26,10 +26,16 @@ def up(
     node: Annotated[
         bool, typer.Option(help="With a node that runs pods (root on Linux), or the control plane alone.")
     ] = True,
+    process_node: Annotated[
+        bool, typer.Option(help="Instead of a real node, one that runs pods as plain processes: no root, no isolation.")
+    ] = False,
 ) -> None:
     """Start a cluster; one that runs already is left alone, what a crash left is removed first."""
     progress = Progress()
-    cluster = LocalCluster.start(name, directory=directory, node=node, progress=progress)
+    cluster = LocalCluster.start(name, directory=directory, node=node and not process_node, progress=progress)
+    if process_node:
+        with progress.stage("process node"):
+            cluster.add_process_node()
     progress.say(f"cluster [bold]{name}[/bold] is ready: API server {cluster.api_server}, S3 {cluster.s3.endpoint}")
     progress.say(f'use it:   eval "$(t2i-dev cluster env --name {name})"')
     progress.say(f"stop it:  t2i-dev cluster down --name {name}")

@@ -1,4 +1,4 @@
-"""A few requests to the API server with the administrator's certificate: readiness and set-up, nothing more.
+"""A few requests to the API server with the administrator's certificate: readiness, set-up and the process node.
 
 The official client takes most of a second to import, which would be half of a warm start's overhead.
 """
@@ -14,6 +14,15 @@ from t2i_dev.cluster.layout import Files
 from t2i_dev.errors import ComponentFailedError
 
 REQUEST_TIMEOUT_SECONDS = 5.0
+NOT_FOUND = 404
+
+
+class RequestRefusedError(ComponentFailedError):
+    """The API server answered with an HTTP error; `code` is its status."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +38,29 @@ class ApiClient:
             return self._request("GET", path)
         except (OSError, ComponentFailedError):
             return None
+
+    def find(self, path: str) -> dict[str, Any] | None:
+        """The object at `path`, or None where there is none. Raises for every other failure."""
+        try:
+            found: dict[str, Any] = self._request("GET", path)
+        except RequestRefusedError as error:
+            if error.code == NOT_FOUND:
+                return None
+            raise
+        return found
+
+    def create(self, path: str, document: dict[str, Any]) -> dict[str, Any]:
+        """POST; returns what the server made of it."""
+        made: dict[str, Any] = self._request("POST", path, document)
+        return made
+
+    def delete(self, path: str, options: dict[str, Any]) -> None:
+        """Delete one object; `options` is a meta/v1 DeleteOptions. One that is gone is no error."""
+        try:
+            self._request("DELETE", path, options)
+        except RequestRefusedError as error:
+            if error.code != NOT_FOUND:
+                raise
 
     def ready(self) -> bool:
         """Whether every start-up hook is done."""
@@ -54,7 +86,7 @@ class ApiClient:
             with self._open(request) as answer:
                 return json.loads(answer.read())
         except urllib.error.HTTPError as error:
-            raise ComponentFailedError(f"{method} {path}: {error.code} {error.read().decode()}") from error
+            raise RequestRefusedError(f"{method} {path}: {error.code} {error.read().decode()}", error.code) from error
 
     def _open(self, request: urllib.request.Request) -> Any:
         context = ssl.create_default_context(cafile=str(self.files.pki / "ca.crt"))

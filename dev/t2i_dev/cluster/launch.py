@@ -196,9 +196,9 @@ class Launch:
         return {CLUSTER_VARIABLE: str(self.state.directory), "PATH": _path_with_sbin()}
 
 
-def node_ready(client: ApiClient) -> bool:
+def node_ready(client: ApiClient, name: str = node.NODE_NAME) -> bool:
     """Whether the node reports Ready."""
-    answer = client.get(f"/api/v1/nodes/{node.NODE_NAME}") or {}
+    answer = client.get(f"/api/v1/nodes/{name}") or {}
     conditions = answer.get("status", {}).get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 

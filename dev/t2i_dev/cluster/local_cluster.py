@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +16,7 @@ from t2i_dev.cluster.launch import S3_COMPONENT, Launch, advertise_gpus, node_re
 from t2i_dev.cluster.layout import Files, NodeNetwork
 from t2i_dev.cluster.machine import save_settings
 from t2i_dev.cluster.network import free_network
+from t2i_dev.cluster.node import PROCESS_NODE_NAME
 from t2i_dev.cluster.requirements import require
 from t2i_dev.cluster.teardown import remove_cluster
 from t2i_dev.errors import ClusterStateError, ComponentFailedError
@@ -25,6 +27,7 @@ from t2i_dev.s3_server import DEFAULT_BUCKET, S3Server
 from t2i_dev.tools import HELM, KUBERNETES, ensure_tools
 
 DEFAULT_NAME = "dev"
+PROCESS_NODE = "process-node"
 RESTART_TIMEOUT_SECONDS = 60.0
 # Unix sockets below the directory must fit into 107 bytes (unix(7)); the longest that the kubelet makes takes 36.
 LONGEST_DIRECTORY = 70
@@ -148,6 +151,27 @@ class LocalCluster:
     def kill(self, component: str, sig: signal.Signals = signal.SIGKILL) -> None:
         """End one component, e.g. `kube-apiserver` or `s3`: what its crash looks like."""
         self._current().component(component).process.stop(sig)
+
+    def add_process_node(self) -> None:
+        """Give a control plane without a node one that runs pods as processes; harmless when it has one already."""
+        with register.name_locked(self.name):
+            current = self._current()
+            if any(each.name == PROCESS_NODE and each.process.alive for each in current.components):
+                return
+            arguments = ("--directory", str(self.directory), "--url", self.api_server)
+            argv = (sys.executable, "-m", "t2i_dev.process_node.agent", *arguments)
+            marks = {state.CLUSTER_VARIABLE: str(self.directory)}
+            log = Files(self.directory).log(PROCESS_NODE)
+            process = spawn(argv, log=log, environment=marks)
+            component = state.Component(name=PROCESS_NODE, argv=argv, environment=marks, process=process)
+            state.save(current.with_component(component))
+        wait_until(
+            lambda: node_ready(self.client, PROCESS_NODE_NAME),
+            "process node",
+            timeout_seconds=RESTART_TIMEOUT_SECONDS,
+            process=process,
+            log=log,
+        )
 
     def restart(self, component: str) -> None:
         """Start one component (killed or not) with its former command line, and wait until the cluster answers."""

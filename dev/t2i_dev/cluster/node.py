@@ -8,6 +8,7 @@ from t2i_dev.cluster.layout import Files, NodeNetwork
 from t2i_dev.cluster.pki import write_kubeconfig
 
 NODE_NAME = "t2i-dev-node"
+PROCESS_NODE_NAME = "t2i-process-node"
 GPU_RESOURCE = "nvidia.com/gpu"
 GPUS = 8
 
