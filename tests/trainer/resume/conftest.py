@@ -1,6 +1,6 @@
-"""Two real processes train through the real launcher; one run is killed, resumed, stopped and resumed again.
+"""A story told once: two real processes train through the real launcher; killed, resumed, stopped, resumed again.
 
-Its losses must be those of a run that nobody disturbed, bit for bit.
+Beside it runs the same job undisturbed; the files of this folder read different pages of the two.
 """
 
 from __future__ import annotations
@@ -8,9 +8,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,16 +19,16 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 import yaml
-from diffusers import UNet2DConditionModel
 
 from t2i_api.attempt import AttemptDocument
-from t2i_api.progress import ExitCode, Progress, TerminationMessage, TrainerPhase
+from t2i_api.progress import ExitCode, Progress, TerminationMessage
 from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import Manifest, read_manifest
+from t2i_dev.ports import free_ports
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from t2i_checkpoint.store import Store
@@ -54,7 +52,7 @@ UNET: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def tiny_job(
     text_encoder_folder: Path, write_dataset: Callable[[Store], None], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[Path], dict[str, Any]]:
@@ -94,13 +92,6 @@ def tiny_job(
     return build
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 @dataclass
 class Pod:
     """A launcher as it would run in a pod, with a termination log of its own."""
@@ -121,6 +112,10 @@ class Pod:
 
     def end(self, seconds: float = 240) -> int:
         return self.process.wait(seconds)
+
+    def expect(self, code: ExitCode) -> None:
+        """Wait for the end, which must be this one."""
+        assert self.end() == code, self.output.read_text()
 
     @property
     def message(self) -> TerminationMessage:
@@ -149,9 +144,12 @@ class Cluster:
             processes_per_worker=processes,
             resume_from=resume_from,
             rendezvous_address="127.0.0.1",
-            rendezvous_port=free_port(),
+            rendezvous_port=free_ports(1)[0],
         )
-        return [self._pod(index, document.model_copy(update={"metrics_port": free_port()})) for index in range(workers)]
+        ports = free_ports(workers)
+        return [
+            self._pod(index, document.model_copy(update={"metrics_port": port})) for index, port in enumerate(ports)
+        ]
 
     def _pod(self, index: int, document: AttemptDocument) -> Pod:
         folder = self.folder / f"attempt-{document.attempt}-pod-{index}"
@@ -209,10 +207,6 @@ class Cluster:
             pod.kill()
 
 
-def expect(pod: Pod, code: ExitCode) -> None:
-    assert pod.end() == code, pod.output.read_text()
-
-
 def fetch(port: int, path: str) -> bytes:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
         content: bytes = answer.read()
@@ -221,6 +215,8 @@ def fetch(port: int, path: str) -> bytes:
 
 @dataclass
 class Story:
+    """Both runs, and what was seen while the disturbed one ran."""
+
     undisturbed: Cluster
     disturbed: Cluster
     killed_after: int
@@ -230,9 +226,11 @@ class Story:
     progress: Progress
     metrics: str
     end_messages: list[TerminationMessage]
+    steps: int = STEPS
+    every: int = EVERY
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def story(
     tmp_path_factory: pytest.TempPathFactory,
     tiny_job: Callable[[Path], dict[str, Any]],
@@ -244,7 +242,7 @@ def story(
     try:
         # One pod of two processes here, two pods of one below: the same world, another arrangement.
         (pod,) = calm.start(1, workers=1, processes=2)
-        expect(pod, ExitCode.SUCCEEDED)
+        pod.expect(ExitCode.SUCCEEDED)
 
         pods = wild.start(1, workers=2, processes=1)
         wild.wait_for_checkpoint(2 * EVERY, pods)
@@ -258,13 +256,13 @@ def story(
         metrics = fetch(pods[0].port, "/metrics").decode()
         pods[1].process.send_signal(signal.SIGTERM)
         for pod in pods:
-            expect(pod, ExitCode.INTERRUPTED)
+            pod.expect(ExitCode.INTERRUPTED)
         stop_messages = [pod.message for pod in pods]
         stopped_after = wild.newest().step
 
         pods = wild.start(3, workers=1, processes=2, resume_from=wild.newest_name())
         for pod in pods:
-            expect(pod, ExitCode.SUCCEEDED)
+            pod.expect(ExitCode.SUCCEEDED)
         yield Story(
             calm,
             wild,
@@ -281,115 +279,17 @@ def story(
         wild.stop()
 
 
-def numbers(row: dict[str, Any]) -> tuple[Any, ...]:
-    return row["step"], row["loss"], row["gradientNorm"], row["learningRate"]
+@pytest.fixture
+def cluster_at(tiny_job: Callable[[Path], dict[str, Any]]) -> Iterator[Callable[..., Cluster]]:
+    """Make a cluster of the tiny job with fields of its UNet's config changed; its pods end with the test."""
+    made: list[Cluster] = []
 
+    def make(folder: Path, **unet: Any) -> Cluster:
+        job = tiny_job(folder / "bucket")
+        job["spec"]["model"]["unet"]["config"].update(unet)
+        made.append(Cluster(folder, job))
+        return made[-1]
 
-def test_the_losses_are_bit_for_bit_those_of_the_undisturbed_run(story: Story) -> None:
-    assert 0 < story.killed_after < story.stopped_after < STEPS
-    undisturbed, disturbed = story.undisturbed.rows(), story.disturbed.rows()
-    assert [row["step"] for row in undisturbed] == list(range(1, STEPS + 1))
-    assert [numbers(row) for row in disturbed] == [numbers(row) for row in undisturbed]
-
-
-def test_rows_tell_which_attempt_took_the_step(story: Story) -> None:
-    attempts = {row["step"]: row["attempt"] for row in story.disturbed.rows()}
-    for step, attempt in attempts.items():
-        expected = 1 if step <= story.killed_after else 2 if step <= story.stopped_after else 3
-        assert attempt == expected, step
-
-
-def test_the_last_weights_are_the_same_too(story: Story) -> None:
-    calm, wild = story.undisturbed.newest(), story.disturbed.newest()
-    assert calm.step == wild.step == STEPS
-    assert calm.ranks == wild.ranks
-    for path in (layout.WEIGHTS, layout.EMA_WEIGHTS, layout.OPTIMIZER):
-        ours, theirs = calm.file(path), wild.file(path)
-        assert ours is not None
-        assert theirs is not None
-        assert ours.sha256 == theirs.sha256, path
-
-
-def test_ranks_agree_in_weights_and_differ_in_noise(story: Story) -> None:
-    for manifest in (*story.undisturbed.manifests(), *story.disturbed.manifests()):
-        assert [rank.rank for rank in manifest.ranks] == [0, 1]
-        assert len({rank.weights_sha256 for rank in manifest.ranks}) == 1
-        assert len({rank.noise_sha256 for rank in manifest.ranks}) == 2
-
-
-def test_it_learns(story: Story) -> None:
-    losses = [row["loss"] for row in story.undisturbed.rows()]
-    assert sum(losses[-20:]) < 0.8 * sum(losses[:20])
-
-
-def test_a_lost_peer_is_said_promptly_and_is_no_crash(story: Story) -> None:
-    assert story.peer_codes == [ExitCode.PEER_LOST]
-
-
-def test_a_stop_on_one_pod_stops_all_after_a_checkpoint(story: Story) -> None:
-    for message in story.stop_messages:
-        assert message.exit_code is ExitCode.INTERRUPTED
-        assert message.progress is not None
-        assert message.progress.step == story.stopped_after
-
-
-def test_only_the_newest_checkpoints_are_kept(story: Story) -> None:
-    assert [manifest.step for manifest in story.undisturbed.manifests()] == [STEPS - EVERY, STEPS]
-    assert len(story.disturbed.manifests()) == 2
-
-
-def test_progress_and_metrics_tell_of_the_running_attempt(story: Story) -> None:
-    progress = story.progress
-    assert progress.attempt == 2
-    assert progress.world_size == 2
-    assert progress.target_steps == STEPS
-    assert progress.resumed_from_step == story.killed_after
-    assert progress.phase in {TrainerPhase.TRAINING, TrainerPhase.SAVING}
-    assert progress.step > story.killed_after
-    losses = {row["step"]: row["loss"] for row in story.disturbed.rows()}
-    assert progress.loss == losses[progress.step]
-    assert f"t2i_trainer_target_steps {float(STEPS)}" in story.metrics
-    assert "t2i_trainer_images_total" in story.metrics
-
-
-def test_the_end_is_told_with_the_last_progress(story: Story) -> None:
-    message = story.end_messages[0]
-    assert message.exit_code is ExitCode.SUCCEEDED
-    assert message.progress is not None
-    assert message.progress.step == STEPS
-    assert message.progress.last_checkpoint == story.disturbed.newest_name()
-
-
-def test_pictures_are_drawn_at_the_end_and_are_the_same(story: Story) -> None:
-    folder = layout.sample_folder(STEPS)
-    names = [f"{folder}/{name}" for name in ("0000.png", "0001.png", "grid.png")]
-    for name in names:
-        content = story.undisturbed.store.read(name)
-        assert content.startswith(b"\x89PNG")
-        assert content == story.disturbed.store.read(name)
-
-
-def test_weights_open_in_stock_diffusers(story: Story, tmp_path: Path) -> None:
-    store, name = story.undisturbed.store, story.undisturbed.newest_name()
-    for kind in ("unet", "unet_ema"):
-        for file in ("config.json", "diffusion_pytorch_model.safetensors"):
-            target = tmp_path / kind / file
-            target.parent.mkdir(exist_ok=True)
-            store.download(f"{layout.CHECKPOINTS}{name}/{kind}/{file}", target)
-        model, facts = UNet2DConditionModel.from_pretrained(tmp_path / kind, output_loading_info=True)  # type: ignore[no-untyped-call]  # Diffusers is untyped here
-        assert not facts["missing_keys"]
-        assert model.config.block_out_channels == [8, 16]
-
-
-def test_a_checkpoint_of_another_architecture_is_refused_and_nothing_is_written(
-    story: Story, tmp_path: Path, tiny_job: Callable[[Path], dict[str, Any]]
-) -> None:
-    shutil.copytree(story.undisturbed.folder / "bucket", tmp_path / "bucket")
-    job = tiny_job(tmp_path / "bucket")
-    job["spec"]["model"]["unet"]["config"]["block_out_channels"] = [16, 32]
-    other = Cluster(tmp_path, job)
-    before = {info.key: (info.size, info.etag) for info in other.store.list("")}
-    (pod,) = other.start(9, workers=1, processes=1, resume_from=story.undisturbed.newest_name())
-    expect(pod, ExitCode.INCOMPATIBLE_WEIGHTS)
-    assert "conv_in.weight: stored [8, 3, 3, 3], wanted [16, 3, 3, 3]" in pod.message.message
-    assert {info.key: (info.size, info.etag) for info in other.store.list("")} == before
+    yield make
+    for cluster in made:
+        cluster.stop()

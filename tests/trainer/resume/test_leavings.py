@@ -1,0 +1,40 @@
+"""What a run leaves in the bucket: the newest checkpoints, pictures, weights that stock Diffusers opens."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from diffusers import UNet2DConditionModel
+
+from t2i_checkpoint import layout
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.trainer.resume.conftest import Story
+
+
+def test_only_the_newest_checkpoints_are_kept(story: Story) -> None:
+    assert [manifest.step for manifest in story.undisturbed.manifests()] == [story.steps - story.every, story.steps]
+    assert len(story.disturbed.manifests()) == 2
+
+
+def test_pictures_are_drawn_at_the_end_and_are_the_same(story: Story) -> None:
+    folder = layout.sample_folder(story.steps)
+    names = [f"{folder}/{name}" for name in ("0000.png", "0001.png", "grid.png")]
+    for name in names:
+        content = story.undisturbed.store.read(name)
+        assert content.startswith(b"\x89PNG")
+        assert content == story.disturbed.store.read(name)
+
+
+def test_weights_open_in_stock_diffusers(story: Story, tmp_path: Path) -> None:
+    store, name = story.undisturbed.store, story.undisturbed.newest_name()
+    for kind in ("unet", "unet_ema"):
+        for file in ("config.json", "diffusion_pytorch_model.safetensors"):
+            target = tmp_path / kind / file
+            target.parent.mkdir(exist_ok=True)
+            store.download(f"{layout.CHECKPOINTS}{name}/{kind}/{file}", target)
+        model, facts = UNet2DConditionModel.from_pretrained(tmp_path / kind, output_loading_info=True)  # type: ignore[no-untyped-call]  # Diffusers is untyped here
+        assert not facts["missing_keys"]
+        assert model.config.block_out_channels == [8, 16]
