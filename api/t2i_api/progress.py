@@ -10,10 +10,12 @@ from typing import Final
 from pydantic import Field
 
 from t2i_api.base import StatusModel
+from t2i_api.status import VerdictKind
 
 MAXIMUM_PROGRESS_BYTES: Final = 64 * 1024
 # The kubelet cuts the message of a container at 4096 bytes and that of a pod at 12 KiB.
 MAXIMUM_TERMINATION_BYTES: Final = 4096
+MAXIMUM_FRESH_NAMES: Final = 10
 
 
 class ExitCode(IntEnum):
@@ -42,6 +44,20 @@ class TrainerPhase(StrEnum):
     FINISHED = "Finished"
 
 
+class WarmStart(StatusModel):
+    """The weights that the run began with at step 0; all names of fresh tensors are in every checkpoint's manifest."""
+
+    uri: str = Field(max_length=2048, description="Location: checkpoint.uri or model.initialWeights.uri.")
+    folder: str = Field(default="", max_length=1024, description="Folder or file below it; empty: the location itself.")
+    step: int | None = Field(default=None, ge=0, description="Step that they were trained to, if known.")
+    verdict: VerdictKind
+    loaded: int = Field(ge=0, description="Tensors that were taken.")
+    fresh: int = Field(default=0, ge=0, description="Tensors that started from random values.")
+    fresh_names: list[str] = Field(
+        default=[], max_length=MAXIMUM_FRESH_NAMES, description="The first of them, in the model's order."
+    )
+
+
 class Progress(StatusModel):
     """The `/progress` document of rank 0, and the last word in a termination message."""
 
@@ -51,6 +67,7 @@ class Progress(StatusModel):
     step: int = Field(default=0, ge=0, description="Optimizer steps done since step 0 of the run.")
     target_steps: int = Field(ge=1)
     resumed_from_step: int | None = Field(default=None, ge=0)
+    warm_start: WarmStart | None = Field(default=None, description="Absent: the run began with random weights.")
     loss: float | None = Field(default=None, description="Mean over the last global batch.")
     loss_smoothed: float | None = None
     learning_rate: float | None = None
@@ -79,7 +96,7 @@ class TerminationMessage(StatusModel):
 
     def to_log(self) -> str:
         """Return the text for the termination log, cut so that the kubelet keeps it whole."""
-        bare = self.progress and self.progress.model_copy(update={"last_samples": None})
+        bare = self.progress and self.progress.model_copy(update={"last_samples": None, "warm_start": None})
         shorter = (
             self,
             self.model_copy(update={"message": self.message[:500]}),

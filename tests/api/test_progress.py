@@ -5,7 +5,16 @@ from datetime import UTC, datetime
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from t2i_api.progress import MAXIMUM_TERMINATION_BYTES, ExitCode, Progress, TerminationMessage, reason_of
+from t2i_api.progress import (
+    MAXIMUM_FRESH_NAMES,
+    MAXIMUM_TERMINATION_BYTES,
+    ExitCode,
+    Progress,
+    TerminationMessage,
+    WarmStart,
+    reason_of,
+)
+from t2i_api.status import VerdictKind
 
 
 @given(message=st.text(max_size=2048), samples=st.text(max_size=512))
@@ -17,6 +26,13 @@ def test_a_termination_message_is_kept_whole(message: str, samples: str) -> None
         target_steps=10,
         last_checkpoint="step-00000010-0123456789ab-a1",
         last_samples=samples,
+        warm_start=WarmStart(
+            uri="s3://" + "x" * 1000,
+            verdict=VerdictKind.PARTIAL,
+            loaded=600,
+            fresh=86,
+            fresh_names=["y" * 200] * MAXIMUM_FRESH_NAMES,
+        ),
         updated_at=datetime.now(UTC),
     )
     said = TerminationMessage(exit_code=ExitCode.CRASHED, reason="Crashed", message=message, progress=progress)
