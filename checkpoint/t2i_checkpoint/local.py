@@ -18,16 +18,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
+from t2i_checkpoint.local_errors import raise_translated
 from t2i_checkpoint.store import (
     READ_BLOCK_BYTES,
-    AccessDenied,
-    AlreadyExists,
     Checksum,
     InvalidLocation,
-    NotFound,
     ObjectChanged,
     ObjectInfo,
-    StoreUnavailable,
     Traffic,
     TrafficMeter,
     check_key,
@@ -35,6 +32,8 @@ from t2i_checkpoint.store import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+
+    from t2i_checkpoint.store import CopyListener
 
 PARTIAL_FOLDER = ".t2i-partial"
 _LINK_ATTEMPTS = 5
@@ -136,7 +135,16 @@ class LocalStore:
         self._meter.add(bytes_read=partial.stat().st_size)
         partial.replace(path)
 
-    def copy(self, source_key: str, destination_key: str, *, source_etag: str) -> None:
+    def copy(  # noqa: PLR0913  # as the protocol has it
+        self,
+        source_key: str,
+        destination_key: str,
+        *,
+        source_etag: str,
+        create_only: bool = False,
+        exclusive: bool = False,  # noqa: ARG002  # a file is never copied in parts
+        listener: CopyListener | None = None,
+    ) -> None:
         """Copy the file; the source's state is compared before and after."""
         check_key(destination_key, uri=self.uri, operation="copy")
         with self._partial(destination_key, "copy") as partial:
@@ -147,7 +155,21 @@ class LocalStore:
                 if _etag(os.fstat(source.fileno())) != source_etag:
                     self._changed(source_key, "copy")
             _sync(partial)
-            self._place(partial, destination_key, replace=True)
+            size = partial.stat().st_size
+            self._place(partial, destination_key, replace=not create_only)
+        if listener is not None:
+            listener.moved(size)
+
+    def abort_uploads(self, prefix: str) -> int:  # noqa: ARG002  # as the protocol has it
+        """Do nothing: partial files are not named after their destination, and their writers remove them."""
+        return 0
+
+    def delete_unchanged(self, info: ObjectInfo) -> None:
+        """Compare, then unlink."""
+        now = self.head(info.key)
+        if now is not None and now.etag != info.etag:
+            self._changed(info.key, "delete")
+        self.delete([info.key])
 
     def delete(self, keys: Iterable[str]) -> None:
         """Unlink the files and then the directories that they leave empty."""
@@ -229,6 +251,9 @@ class LocalStore:
                 _sync(target.parent)
                 return
 
+    def _translate(self, error: OSError, key: str | None, operation: str) -> NoReturn:
+        raise_translated(error, uri=self.uri, key=key, operation=operation)
+
     def _changed(self, key: str, operation: str) -> NoReturn:
         raise ObjectChanged(
             "the file was replaced meanwhile", uri=self.uri, operation=operation, key=key, way_out="Run again"
@@ -237,34 +262,6 @@ class LocalStore:
     def _walk_error(self, error: OSError) -> None:
         if not isinstance(error, FileNotFoundError | NotADirectoryError):
             self._translate(error, None, "list")
-
-    def _translate(self, error: OSError, key: str | None, operation: str) -> NoReturn:
-        uri, what = self.uri, error.strerror or str(error)
-        match error.errno:
-            case errno.ENOENT:
-                raise NotFound(
-                    "no such file", uri=uri, operation=operation, key=key, way_out="Check the path"
-                ) from error
-            case errno.EEXIST:
-                raise AlreadyExists(
-                    "already there",
-                    uri=uri,
-                    operation=operation,
-                    key=key,
-                    way_out="Create-only files are never replaced",
-                ) from error
-            case errno.EACCES | errno.EPERM | errno.EROFS:
-                raise AccessDenied(
-                    what, uri=uri, operation=operation, key=key, way_out="Check owner and mode of the directory"
-                ) from error
-            case errno.ENOTDIR | errno.EISDIR | errno.ENAMETOOLONG | errno.ELOOP:
-                raise InvalidLocation(
-                    what, uri=uri, operation=operation, key=key, way_out="A key must not be the folder of another"
-                ) from error
-            case _:
-                raise StoreUnavailable(
-                    what, uri=uri, operation=operation, key=key, way_out="Check the disk, then run again"
-                ) from error
 
 
 def _etag(status: os.stat_result) -> str:

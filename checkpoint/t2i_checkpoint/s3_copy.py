@@ -1,74 +1,66 @@
-"""Server-side copy of objects above CopyObject's 5 GiB: UploadPartCopy, every part conditional on the source.
+"""How an object is copied on the server's side: whole, in parts, or, if small and create-only, through the client.
 
-Apart from `s3.py` for length; errors are translated there.
+Conditions on the *source* are what S3 stores agree on. A condition on the destination is ignored by several of them
+on CopyObject, but honoured on PutObject and CompleteMultipartUpload: a create-only copy goes through those two.
 """
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING, Any
 
+from t2i_checkpoint.s3_answers import full_object_checksum
+from t2i_checkpoint.s3_multipart import PartsCopy, copy_in_parts
+
 if TYPE_CHECKING:
-    from types_boto3_s3 import S3Client
-
-    from t2i_checkpoint.store import Checksum
-
-_COMBINABLE = {"CRC64NVME", "CRC32", "CRC32C"}
+    from t2i_checkpoint.s3_connection import S3Connection
+    from t2i_checkpoint.store import CopyListener
 
 
-def copy_parts(  # noqa: PLR0913  # keyword-only facts about the source
-    client: S3Client,
-    source: dict[str, Any],
-    target: dict[str, Any],
+def copy_object(  # noqa: PLR0913  # `Store.copy`, whose flags they are
+    connection: S3Connection,
+    source_key: str,
+    destination_key: str,
     *,
-    size: int,
-    etag: str,
-    part_size: int,
-    checksum: Checksum | None,
+    source_etag: str,
+    create_only: bool,
+    exclusive: bool,
+    listener: CopyListener | None,
 ) -> None:
-    """Copy `size` bytes from `source` to `target` (each Bucket and Key) in parts; nothing appears until the last one.
+    """Copy if the source still has `source_etag`; raises botocore's errors, AlreadyExists and StoreUnavailable."""
+    limits, client = connection.limits, connection.client
+    source = connection.place(source_key)
+    head: dict[str, Any] = dict(client.head_object(**source, IfMatch=f'"{source_etag}"', ChecksumMode="ENABLED"))
+    size, checksum = head["ContentLength"], full_object_checksum(head)
+    if create_only and size <= limits.create_by_put_up_to:
+        _create_through_client(connection, source_key, destination_key, source_etag)
+    elif create_only or size > limits.multipart_copy_above:
+        parts = PartsCopy(source_key, destination_key, size, source_etag, checksum, create_only, exclusive, listener)
+        copy_in_parts(connection, parts)
+        return
+    else:
+        # A copy keeps its source's algorithm unless told otherwise: the two checksums then compare.
+        named: dict[str, Any] = {} if checksum else {"ChecksumAlgorithm": "CRC64NVME"}
+        with connection.copy_slots:
+            answer = client.copy_object(
+                **connection.place(destination_key),
+                CopySource=source,  # type: ignore[arg-type]  # a TypedDict of exactly these two
+                CopySourceIfMatch=f'"{source_etag}"',
+                **named,
+            )
+        if "ETag" not in answer.get("CopyObjectResult", {}):
+            raise connection.unavailable("200 without a result", "copy", destination_key)
+    if listener is not None:
+        listener.moved(size)
 
-    The algorithm is named on creation: several stores otherwise answer InvalidPart at the end. The source's own
-    algorithm makes source and copy comparable without reading either; versitygw 1.8 however gives every part the
-    checksum of the *whole* source then, and stores a wrong one. That answer is recognised and another algorithm used.
-    """
-    for algorithm in _algorithms(checksum):
-        upload = client.create_multipart_upload(
-            **target,
-            ChecksumAlgorithm=algorithm,  # type: ignore[arg-type]  # one of botocore's literals
-            ChecksumType="FULL_OBJECT",
+
+def _create_through_client(connection: S3Connection, source_key: str, destination_key: str, etag: str) -> None:
+    answer = connection.client.get_object(**connection.place(source_key), IfMatch=f'"{etag}"')
+    body = answer["Body"].read(connection.limits.create_by_put_up_to + 1)
+    connection.meter.add(bytes_read=len(body))
+    if len(body) != answer["ContentLength"]:
+        raise connection.unavailable(f"{len(body)} of {answer['ContentLength']} bytes came", "copy", source_key)
+    with connection.translated("create", destination_key):
+        connection.client.put_object(
+            **connection.place(destination_key), Body=body, IfNoneMatch="*", ChecksumAlgorithm="SHA256"
         )
-        upload_id = upload["UploadId"]
-        parts: list[Any] = []
-        try:
-            for number, start in enumerate(range(0, size, part_size), start=1):
-                result: dict[str, Any] = client.upload_part_copy(  # type: ignore[assignment]  # a TypedDict
-                    **target,
-                    UploadId=upload_id,
-                    PartNumber=number,
-                    CopySource=source,  # type: ignore[arg-type]  # a TypedDict of exactly these two
-                    CopySourceIfMatch=f'"{etag}"',
-                    CopySourceRange=f"bytes={start}-{min(start + part_size, size) - 1}",
-                )["CopyPartResult"]
-                sums = {name: value for name, value in result.items() if name.startswith("Checksum")}
-                if checksum is not None and size > part_size and checksum.value in sums.values():
-                    break
-                parts.append({"PartNumber": number, "ETag": result["ETag"], **sums})
-            else:
-                client.complete_multipart_upload(
-                    **target, UploadId=upload_id, ChecksumType="FULL_OBJECT", MultipartUpload={"Parts": parts}
-                )
-                return
-            client.abort_multipart_upload(**target, UploadId=upload_id)
-        except BaseException:
-            # Parts that nobody completes are paid for; the first error is the one to report.
-            with contextlib.suppress(client.exceptions.ClientError):
-                client.abort_multipart_upload(**target, UploadId=upload_id)
-            raise
-
-
-def _algorithms(checksum: Checksum | None) -> list[str]:
-    """Return what to try; only the CRCs can be combined from parts into a full-object checksum."""
-    if checksum is not None and checksum.algorithm in _COMBINABLE:
-        return [checksum.algorithm, "CRC32" if checksum.algorithm == "CRC64NVME" else "CRC64NVME"]
-    return ["CRC64NVME"]
+    connection.meter.add(bytes_written=len(body))

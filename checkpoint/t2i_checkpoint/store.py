@@ -130,6 +130,16 @@ class InvalidLocation(StoreError):  # noqa: N818
     """URI, endpoint, bucket or key cannot be right."""
 
 
+class CopyListener(Protocol):
+    """Hears how a copy goes on; called from several threads."""
+
+    def moved(self, count: int) -> None:
+        """`count` more bytes were copied; a negative count takes back what has to be copied again."""
+
+    def found(self, count: int) -> None:
+        """`count` bytes were there already, from a copy that was broken off."""
+
+
 @runtime_checkable
 class Store(Protocol):
     """Object storage below one root URI. Every method may raise any `StoreError` besides those it names."""
@@ -166,11 +176,30 @@ class Store(Protocol):
     def download(self, key: str, path: Path) -> None:
         """Write an object's content to `path` (replaced only when complete)."""
 
-    def copy(self, source_key: str, destination_key: str, *, source_etag: str) -> None:
-        """Copy on the server's side; ObjectChanged if the source no longer has `source_etag`."""
+    def copy(  # noqa: PLR0913  # keyword-only flags with defaults
+        self,
+        source_key: str,
+        destination_key: str,
+        *,
+        source_etag: str,
+        create_only: bool = False,
+        exclusive: bool = False,
+        listener: CopyListener | None = None,
+    ) -> None:
+        """Copy on the server's side; ObjectChanged if the source no longer has `source_etag`.
+
+        `create_only`: AlreadyExists instead of replacing something. `exclusive`: the destination key belongs to the
+        caller alone, so an upload in parts that is open there is an own one, broken off, and is gone on with.
+        """
 
     def delete(self, keys: Iterable[str]) -> None:
         """Delete exactly these keys; a key that is not there is no error, a key that stays is one."""
+
+    def delete_unchanged(self, info: ObjectInfo) -> None:
+        """Delete one object; ObjectChanged, on stores that can tell, if it no longer has `info`'s ETag."""
+
+    def abort_uploads(self, prefix: str) -> int:
+        """End uploads in parts that were broken off below `prefix`, which belongs to the caller alone; how many."""
 
 
 def create_or_confirm(store: Store, key: str, data: bytes) -> None:
@@ -189,6 +218,13 @@ def create_or_confirm(store: Store, key: str, data: bytes) -> None:
 def content_sha256(store: Store, info: ObjectInfo) -> str:
     """Read the whole object in blocks, pinned to its ETag, and return the hex SHA-256 of its content."""
     digest = hashlib.sha256()
+    for block in read_blocks(store, info):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def read_blocks(store: Store, info: ObjectInfo) -> Iterator[bytes]:
+    """Yield the whole content in blocks, pinned to its ETag; ObjectChanged if it is replaced meanwhile."""
     position = 0
     while position < info.size:
         block = store.read(info.key, position, min(READ_BLOCK_BYTES, info.size - position), etag=info.etag)
@@ -200,9 +236,8 @@ def content_sha256(store: Store, info: ObjectInfo) -> str:
                 key=info.key,
                 way_out="Something replaced the object meanwhile; run again",
             )
-        digest.update(block)
+        yield block
         position += len(block)
-    return digest.hexdigest()
 
 
 def check_key(key: str, *, uri: str, operation: str) -> None:

@@ -1,0 +1,284 @@
+"""Server-side copy in parts: UploadPartCopy, several at a time, every part conditional on the source.
+
+Killed midway, the parts stay at the server. Where the destination belongs to the caller alone, the next process finds
+the open upload, asks which parts it holds (ListParts) and copies only the rest. Two processes may work on the same
+upload: equal parts replace each other, and whoever completes it first ends it for both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from t2i_checkpoint.parallel import run_all
+from t2i_checkpoint.s3_connection import error_code, error_status
+from t2i_checkpoint.store import AlreadyExists
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from t2i_checkpoint.s3_connection import S3Connection
+    from t2i_checkpoint.store import Checksum, CopyListener
+
+_COMBINABLE = {"CRC64NVME", "CRC32", "CRC32C"}
+_MOST_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+_ATTEMPTS = 3
+# These end an upload for good: the source is another one, or something lies at the destination already.
+_NOT_FOUND, _PRECONDITION_FAILED = 404, 412
+_FINAL_STATUS = {403, _NOT_FOUND, _PRECONDITION_FAILED}
+
+
+class _EndedByAnother(Exception):  # noqa: N818  # what happened, handled in this module
+    """Another process completed or aborted the upload."""
+
+
+class _FalseChecksums(Exception):  # noqa: N818
+    """The server gave every part the checksum of the whole source; completing would store a wrong one."""
+
+
+@dataclass(frozen=True)
+class PartsCopy:
+    """What to copy: `size` bytes whose ETag is `etag`. See `Store.copy` for the flags."""
+
+    source_key: str
+    destination_key: str
+    size: int
+    etag: str
+    checksum: Checksum | None
+    create_only: bool
+    exclusive: bool
+    listener: CopyListener | None
+
+
+@dataclass(frozen=True)
+class _Part:
+    number: int
+    start: int
+    end: int  # exclusive
+
+    @property
+    def size(self) -> int:
+        return self.end - self.start
+
+
+def copy_in_parts(connection: S3Connection, job: PartsCopy) -> None:
+    """Copy; nothing appears at the destination until all parts are there.
+
+    The checksum algorithm is named on creation: several stores otherwise answer InvalidPart at the end. The source's
+    own algorithm makes source and copy comparable without reading either; versitygw 1.8 however gives every part the
+    checksum of the *whole* source then. That answer is recognised and another algorithm used.
+    """
+    for algorithm in _algorithms(job.checksum):
+        for _ in range(_ATTEMPTS):
+            try:
+                _copy_once(connection, job, algorithm)
+            except _FalseChecksums:
+                break
+            except _EndedByAnother:
+                # The caller verifies what lies there; if nothing does, begin again.
+                if _exists(connection, job.destination_key):
+                    if job.create_only:
+                        raise _taken(connection, job.destination_key) from None
+                    return
+            else:
+                return
+    raise connection.unavailable("the multipart copy was ended by another process", "copy", job.destination_key)
+
+
+def abort_uploads(connection: S3Connection, prefix: str) -> int:
+    """Abort every open multipart upload below `prefix`, which must belong to the caller alone; returns how many."""
+    count = 0
+    for upload in list(_open_uploads(connection, prefix)):
+        with contextlib.suppress(ClientError):  # ended meanwhile
+            connection.client.abort_multipart_upload(
+                Bucket=connection.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+            )
+            count += 1
+    return count
+
+
+def _copy_once(connection: S3Connection, job: PartsCopy, algorithm: str) -> None:
+    plan = _plan(job.size, connection.limits.copy_part_size)
+    upload_id, done = _resumable(connection, job, algorithm, plan) if job.exclusive else (None, {})
+    if upload_id is None:
+        created = connection.client.create_multipart_upload(
+            **connection.place(job.destination_key),
+            ChecksumAlgorithm=algorithm,  # type: ignore[arg-type]  # one of botocore's literals
+            ChecksumType="FULL_OBJECT",
+        )
+        upload_id = created["UploadId"]
+    upload = _Upload(connection, job, upload_id, several=len(plan) > 1)
+    upload.found(sum(part.size for part in plan if part.number in done))
+    try:
+        missing = [part for part in plan if part.number not in done]
+        copied = run_all(upload.copy_part, missing, workers=connection.limits.concurrency)
+        done |= {part.number: answer for part, answer in zip(missing, copied, strict=True)}
+        upload.complete([done[part.number] for part in plan])
+    except BaseException as error:
+        upload.take_back()
+        if _ended(error):
+            raise _EndedByAnother from error
+        # An own upload may be gone on with later, unless it can never be completed; parts of others are paid for.
+        if not job.exclusive or isinstance(error, _FalseChecksums) or _is_final(error):
+            with contextlib.suppress(ClientError):
+                connection.client.abort_multipart_upload(**connection.place(job.destination_key), UploadId=upload_id)
+        raise
+
+
+class _Upload:
+    """One multipart upload under way."""
+
+    def __init__(self, connection: S3Connection, job: PartsCopy, upload_id: str, *, several: bool) -> None:
+        self._connection, self._job, self._several = connection, job, several
+        self._target = {**connection.place(job.destination_key), "UploadId": upload_id}
+        self._told = 0
+        self._lock = threading.Lock()
+
+    def found(self, size: int) -> None:
+        """Tell of parts that were there already."""
+        if self._job.listener is not None:
+            self._told += size
+            self._job.listener.found(size)
+
+    def take_back(self) -> None:
+        """Tell that nothing of it counts: it failed."""
+        if self._job.listener is not None:
+            self._job.listener.moved(-self._told)
+
+    def copy_part(self, part: _Part) -> dict[str, Any]:
+        """Copy one part; returns what CompleteMultipartUpload wants to hear of it."""
+        job = self._job
+        with self._connection.copy_slots:
+            answer: dict[str, Any] = self._connection.client.upload_part_copy(  # type: ignore[assignment]  # a TypedDict
+                **self._target,
+                PartNumber=part.number,
+                CopySource=self._connection.place(job.source_key),  # type: ignore[arg-type]  # exactly these two
+                CopySourceIfMatch=f'"{job.etag}"',
+                CopySourceRange=f"bytes={part.start}-{part.end - 1}",
+            )
+        result = answer.get("CopyPartResult", {})
+        if "ETag" not in result:
+            raise self._connection.unavailable("200 without a result", "copy", job.destination_key)
+        described = _describe(part.number, result)
+        if self._several and _is_whole_source(described, job.checksum):
+            raise _FalseChecksums
+        if job.listener is not None:
+            with self._lock:
+                self._told += part.size
+            job.listener.moved(part.size)
+        return described
+
+    def complete(self, parts: list[dict[str, Any]]) -> None:
+        """Make the object appear; AlreadyExists if that would replace something and must not."""
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if self._job.create_only else {}
+        try:
+            answer = self._connection.client.complete_multipart_upload(
+                **self._target,
+                ChecksumType="FULL_OBJECT",
+                MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # built by _describe
+                **condition,
+            )
+        except ClientError as error:
+            if self._job.create_only and error_status(error) == _PRECONDITION_FAILED:
+                raise _taken(self._connection, self._job.destination_key) from error
+            raise
+        if "ETag" not in answer:
+            raise self._connection.unavailable("200 without a result", "copy", self._job.destination_key)
+
+
+def _resumable(
+    connection: S3Connection, job: PartsCopy, algorithm: str, plan: list[_Part]
+) -> tuple[str | None, dict[int, dict[str, Any]]]:
+    """Return the open upload of the destination that holds most, and its parts by number."""
+    sizes = {part.number: part.size for part in plan}
+    best: tuple[str | None, dict[int, dict[str, Any]]] = (None, {})
+    for upload in _open_uploads(connection, job.destination_key):
+        if upload["Key"] != connection.root + job.destination_key:
+            continue
+        try:
+            listed = list(_parts(connection, job.destination_key, upload["UploadId"]))
+        except ClientError as error:
+            if _ended(error):
+                continue
+            raise
+        described = {part["PartNumber"]: _describe(part["PartNumber"], part) for part in listed}
+        fits = (
+            upload.get("ChecksumAlgorithm", algorithm) == algorithm
+            # Another part size would put other bytes under the same number.
+            and all(sizes.get(part["PartNumber"]) == part["Size"] for part in listed)
+            and all(f"Checksum{algorithm}" in part for part in described.values())
+            and not (len(plan) > 1 and any(_is_whole_source(part, job.checksum) for part in described.values()))
+        )
+        if fits and (best[0] is None or len(described) > len(best[1])):
+            best = upload["UploadId"], described
+    return best
+
+
+def _open_uploads(connection: S3Connection, prefix: str) -> Iterator[dict[str, Any]]:
+    """List open uploads; nothing where the store cannot or may not tell: then there is nothing to go on with."""
+    try:
+        pages = connection.client.get_paginator("list_multipart_uploads").paginate(
+            Bucket=connection.bucket, Prefix=connection.root + prefix
+        )
+        for page in pages:
+            for upload in page.get("Uploads", []):
+                if "UploadId" in upload and upload.get("Key", "").startswith(connection.root + prefix):
+                    yield dict(upload)
+    except ClientError as error:
+        if error_status(error) not in {403, 404, 405, 501}:
+            raise
+
+
+def _parts(connection: S3Connection, key: str, upload_id: str) -> Iterator[dict[str, Any]]:
+    paginator = connection.client.get_paginator("list_parts")
+    for page in paginator.paginate(**connection.place(key), UploadId=upload_id):
+        for part in page.get("Parts", []):
+            yield dict(part)
+
+
+def _plan(size: int, part_size: int) -> list[_Part]:
+    step = max(part_size, -(-size // _MOST_PARTS))
+    return [_Part(n, start, min(start + step, size)) for n, start in enumerate(range(0, size, step), start=1)]
+
+
+def _describe(number: int, answer: dict[str, Any]) -> dict[str, Any]:
+    sums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
+    return {"PartNumber": number, "ETag": answer["ETag"], **sums}
+
+
+def _is_whole_source(part: dict[str, Any], checksum: Checksum | None) -> bool:
+    return checksum is not None and part.get(f"Checksum{checksum.algorithm}") == checksum.value
+
+
+def _algorithms(checksum: Checksum | None) -> list[str]:
+    """Return what to try; only the CRCs can be combined from parts into a full-object checksum."""
+    if checksum is not None and checksum.algorithm in _COMBINABLE:
+        return [checksum.algorithm, "CRC32" if checksum.algorithm == "CRC64NVME" else "CRC64NVME"]
+    return ["CRC64NVME"]
+
+
+def _exists(connection: S3Connection, key: str) -> bool:
+    try:
+        connection.client.head_object(**connection.place(key))
+    except ClientError as error:
+        if error_status(error) == _NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def _taken(connection: S3Connection, key: str) -> AlreadyExists:
+    way_out = "Create-only objects are never replaced"
+    return AlreadyExists("already there", uri=connection.uri, operation="create", key=key, way_out=way_out)
+
+
+def _ended(error: BaseException) -> bool:
+    return isinstance(error, ClientError) and error_code(error) == "NoSuchUpload"
+
+
+def _is_final(error: BaseException) -> bool:
+    return isinstance(error, ClientError) and error_status(error) in _FINAL_STATUS
