@@ -1,15 +1,59 @@
-"""The `.metadata` of torch.distributed.checkpoint (FSDP, DCP): a pickle of plain records, read as names and blocks."""
+"""The `.metadata` of torch.distributed.checkpoint (FSDP, DCP): a pickle of plain records, read as names and blocks.
+
+Classes and fields: torch/distributed/checkpoint/metadata.py, filesystem.py. The blocks themselves lie in `*.distcp`
+files beside, each a small file of `torch.save`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Any
+
+from t2i_checkpoint.headers.bounded_json import SHOWN
+from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
+from t2i_checkpoint.headers.pickle_reader import PickleReader
+from t2i_checkpoint.headers.pickle_values import Budget, Opaque, Record
+from t2i_checkpoint.headers.plain_builder import PlainBuilder, record_of
+from t2i_checkpoint.headers.torch_builder import DTYPES, MAX_RANK, MAX_TENSORS
+from t2i_checkpoint.tensors import Chunk, DistributedTensor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
-    from t2i_checkpoint.headers.pickle_reader import Opaque
     from t2i_checkpoint.store import ObjectInfo, Store
-    from t2i_checkpoint.tensors import DistributedTensor
+
+MAX_METADATA_BYTES = 4 * 1024 * 1024
+_RECORDS = frozenset(
+    f"torch.distributed.{module}.{name}"
+    for module, names in {
+        "checkpoint.metadata": (
+            *("Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata"),
+            *("TensorProperties", "MetadataIndex", "StorageMeta"),
+        ),
+        "_shard.sharded_tensor.metadata": ("TensorProperties",),
+        "checkpoint.filesystem": ("_StorageInfo",),
+    }.items()
+    for name in names
+)
+BYTES = Opaque("torch.distributed.checkpoint.metadata.BytesStorageMetadata")
+
+
+class _MetadataBuilder(PlainBuilder):
+    """Builds records of the checkpoint's own classes, and sizes."""
+
+    def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
+        if name in _RECORDS and not arguments:
+            self._budget.spend(80)
+            return Record(name)
+        if name == "torch.Size" and len(arguments) == 1:
+            return _sizes(arguments[0])
+        return super().call(name, arguments)
+
+    def build(self, target: Any, state: Any) -> None:
+        if isinstance(target, Record):
+            target.state = state
+        else:
+            super().build(target, state)
 
 
 def read_distributed(
@@ -19,4 +63,112 @@ def read_distributed(
 
     `objects_by_key` is the listing, for the files beside. Raises HeaderError or StoreError.
     """
-    raise NotImplementedError((store, metadata, objects_by_key))
+    if metadata.size > MAX_METADATA_BYTES:
+        detail = f".metadata has {metadata.size} bytes, at most {MAX_METADATA_BYTES} are read"
+        raise HeaderError(HeaderFault.PICKLE_TOO_LARGE, detail)
+    raw = store.read(metadata.key, 0, metadata.size, etag=metadata.etag)
+    folder = metadata.key.rpartition("/")[0]
+    return parse_metadata(raw, folder, objects_by_key)
+
+
+def parse_metadata(
+    raw: bytes, folder: str, objects_by_key: Mapping[str, ObjectInfo]
+) -> dict[str, DistributedTensor | Opaque]:
+    """Read the pickle and match every block with its byte range; `folder` is that of `.metadata`."""
+    budget = Budget()
+    # Records are read by their fields alone, so nothing walks the value as a tree.
+    root = PickleReader(raw, _MetadataBuilder(budget), budget).read()
+    fields = _fields(root, "Metadata")
+    entries, stored = fields.get("state_dict_metadata"), fields.get("storage_data")
+    if not isinstance(entries, dict) or not isinstance(stored, dict):
+        raise _invalid("state_dict_metadata and storage_data are no dictionaries")
+    if len(entries) > MAX_TENSORS or len(stored) > 2 * MAX_TENSORS:
+        raise HeaderError(HeaderFault.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors")
+    ranges = dict(_ranges(stored, folder, objects_by_key))
+    return {_name(name): _entry(name, entry, ranges) for name, entry in entries.items()}
+
+
+_Ranges = dict[str, tuple[str, str, int, int]]
+
+
+def _ranges(
+    stored: dict[Any, Any], folder: str, objects_by_key: Mapping[str, ObjectInfo]
+) -> Iterable[tuple[str, tuple[str, str, int, int]]]:
+    for index, place in stored.items():
+        key, at = _fields(index, "MetadataIndex"), _fields(place, "_StorageInfo")
+        offset = key.get("offset")
+        path, place_in_file = at.get("relative_path"), (at.get("offset"), at.get("length"))
+        if not isinstance(path, str):
+            raise _invalid("a block's file is no text")
+        start, length = _sizes(place_in_file)
+        info = objects_by_key.get(f"{folder}/{path}" if folder else path)
+        if info is None:
+            raise HeaderError(HeaderFault.SHARD_MISSING, f"{path[:SHOWN]!r} is named by .metadata and not there")
+        if start + length > info.size:
+            detail = f"{path[:SHOWN]!r} has {info.size} bytes, a block claims {start}..{start + length}"
+            raise HeaderError(HeaderFault.FILE_SIZE_DIFFERS, detail)
+        yield _place(_name(key.get("fqn")), offset), (info.key, info.etag, start, length)
+
+
+def _entry(name: str, entry: Any, ranges: _Ranges) -> DistributedTensor | Opaque:
+    if isinstance(entry, Record) and entry.name == BYTES.name:
+        return BYTES
+    fields = _fields(entry, "TensorStorageMetadata")
+    shape, chunks = _sizes(fields.get("size")), fields.get("chunks")
+    if not isinstance(chunks, list):
+        raise _invalid(f"{name[:SHOWN]!r} has no list of blocks")
+    built = tuple(_chunk(name, shape, chunk, ranges) for chunk in chunks)
+    # Blocks are disjoint parts of the tensor, so equal counts mean that nothing is missing.
+    if math.prod(shape) != sum(math.prod(chunk.sizes) for chunk in built):
+        raise _invalid(f"{name[:SHOWN]!r}: its blocks are not the whole tensor")
+    return DistributedTensor(shape, _dtype(fields.get("properties")), built)
+
+
+def _chunk(name: str, shape: tuple[int, ...], chunk: Any, ranges: _Ranges) -> Chunk:
+    fields = _fields(chunk, "ChunkStorageMetadata")
+    offsets, sizes = _sizes(fields.get("offsets")), _sizes(fields.get("sizes"))
+    fits = len(offsets) == len(sizes) == len(shape)
+    if not fits or any(o + s > whole for o, s, whole in zip(offsets, sizes, shape, strict=True)):
+        raise _invalid(f"{name[:SHOWN]!r}: a block lies outside the tensor")
+    place = ranges.get(_place(name, offsets))
+    if place is None:
+        raise _invalid(f"{name[:SHOWN]!r}: no file is told for its block at {list(offsets)}")
+    return Chunk(offsets, sizes, *place)
+
+
+def _place(name: str, offset: Any) -> str:
+    # Text, because hashes of tuples of numbers can be chosen to be equal.
+    return f"{name}\n{'' if offset is None else list(_sizes(offset))}"
+
+
+def _dtype(properties: Any) -> str:
+    state = record_of(properties, "TensorProperties").state
+    found = state[0] if isinstance(state, tuple) and state else state.get("dtype") if isinstance(state, dict) else None
+    dtype = DTYPES.get(found.name.removeprefix("torch.")) if isinstance(found, Opaque) else None
+    if dtype is None:
+        raise HeaderError(HeaderFault.DTYPE_UNKNOWN, "a tensor's properties name no dtype that is known")
+    return dtype
+
+
+def _fields(value: Any, name: str) -> dict[Any, Any]:
+    state = record_of(value, name).state
+    if not isinstance(state, dict):
+        raise _invalid(f"a {name} without fields")
+    return state
+
+
+def _sizes(found: Any) -> tuple[int, ...]:
+    is_sequence = isinstance(found, tuple | list) and len(found) <= MAX_RANK
+    if not is_sequence or not all(type(item) is int and 0 <= item < 2**63 for item in found):
+        raise HeaderError(HeaderFault.SHAPE_INVALID, "a size, offset or length is no whole number")
+    return tuple(found)
+
+
+def _name(found: Any) -> str:
+    if not isinstance(found, str):
+        raise _invalid(f"a {type(found).__name__} where a tensor's name belongs")
+    return found
+
+
+def _invalid(detail: str) -> HeaderError:
+    return HeaderError(HeaderFault.DISTRIBUTED_INVALID, detail)
