@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from t2i_dev import cluster_commands, image_commands
+from t2i_dev.corpus import command as corpus_commands
 from t2i_dev.demo.command import demo
 from t2i_dev.errors import DevelopmentError
 from t2i_dev.progress import Progress
@@ -21,6 +22,7 @@ commands = typer.Typer(
 )
 commands.add_typer(cluster_commands.app, name="cluster")
 commands.add_typer(image_commands.app, name="images")
+commands.add_typer(corpus_commands.app, name="corpus")
 
 
 @commands.command()

@@ -1,0 +1,108 @@
+"""Sharded checkpoints of torch.distributed (DCP): one process, two processes, FSDP, and what is missing from them."""
+
+import socket
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+import torch.distributed as dist
+from torch.distributed import checkpoint as dcp
+
+from t2i_api.status import VerdictKind
+from t2i_dev.corpus.models import seeded, stepped_adamw, unet
+from t2i_dev.corpus.row import Row, Then
+from t2i_dev.story.custom_unet import CustomUNet
+
+_RANKS: Final = 2
+_DCP = cast("Any", dcp)  # it does not name its exports
+
+
+def _save(state: dict[str, Any], folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    _DCP.save(state, checkpoint_id=str(folder), no_dist=True)
+
+
+def _plain(root: Path) -> None:
+    _save(dict(unet("dcp").state_dict()), root / "checkpoint-500")
+
+
+def _with_optimizer(root: Path) -> None:
+    model = unet("dcp-optimizer")
+    optimizer = stepped_adamw(model)
+    moments = {
+        f"{name}.{moment}": optimizer.state[parameter][moment]
+        for name, parameter in model.named_parameters()
+        for moment in ("exp_avg", "exp_avg_sq")
+    }
+    _save({"model": model.state_dict(), "optimizer": moments, "step": 500}, root / "checkpoints" / "step_500")
+
+
+def _old_unet(root: Path) -> None:
+    seeded("story")
+    _save({"model": CustomUNet().state_dict()}, root / "checkpoint-500")
+
+
+def _missing_file(root: Path) -> None:
+    _plain(root)
+    next((root / "checkpoint-500").glob("*.distcp")).unlink()
+
+
+def _without_metadata(root: Path) -> None:
+    _plain(root)
+    (root / "checkpoint-500" / ".metadata").unlink()
+
+
+def _fully_sharded(root: Path) -> None:
+    """As Accelerate's FSDP plugin saves with SHARDED_STATE_DICT, by two processes with FSDP 2."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    context = get_context("spawn")
+    workers = [context.Process(target=_rank, args=(rank, port, root / "checkpoint-500")) for rank in range(_RANKS)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+        if worker.exitcode:
+            raise RuntimeError(f"a rank of the sharded save ended with status {worker.exitcode}")
+
+
+def _rank(rank: int, port: int, folder: Path) -> None:
+    from torch.distributed.checkpoint.state_dict import get_optimizer_state_dict  # noqa: PLC0415
+    from torch.distributed.fsdp import fully_shard  # noqa: PLC0415
+
+    torch.set_num_threads(1)
+    address = f"tcp://127.0.0.1:{port}"
+    dist.init_process_group("gloo", init_method=address, rank=rank, world_size=_RANKS)
+    mesh = dist.device_mesh.init_device_mesh("cpu", (_RANKS,))
+    model = unet("fsdp")
+    fully_shard(model, mesh=mesh)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step()
+    folder.mkdir(parents=True, exist_ok=True)
+    _DCP.save({"model": model.state_dict()}, checkpoint_id=str(folder / "pytorch_model_fsdp_0"))
+    states = get_optimizer_state_dict(model, optimizer)
+    _DCP.save({"optimizer": states}, checkpoint_id=str(folder / "optimizer_0"))
+    dist.destroy_process_group()
+
+
+_K = VerdictKind
+_WEIGHTS = "WeightsWithoutResumeState"
+_OTHER = "ResumeStateOfAnotherProgram"
+ROWS: Final = (
+    Row("dcp", "torch.distributed.checkpoint.save of a state_dict",
+        _plain, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS),
+    Row("dcp-with-optimizer", "model, optimizer and step in one, in torchtitan's folder name",
+        _with_optimizer, _K.INFERENCE_ONLY, _OTHER, Then.INITIAL_WEIGHTS),
+    Row("fsdp-two-ranks", "FSDP 2 over two processes, in the folders of Accelerate's plugin",
+        _fully_sharded, _K.INFERENCE_ONLY, _OTHER, Then.INITIAL_WEIGHTS),
+    Row("dcp-old-unet", "the story's UNet, saved sharded",
+        _old_unet, _K.FOREIGN, "NamesDiffer", Then.ARCHIVE, says=("home-made UNet",)),
+    Row("dcp-missing-file", "the metadata names a file that is not there",
+        _missing_file, _K.INCOMPLETE, "ShardMissing", Then.FRESH),
+    Row("dcp-without-metadata", "killed before the metadata, which is written last",
+        _without_metadata, _K.INCOMPLETE, "NoWeights", Then.FRESH),
+)  # fmt: skip

@@ -1,0 +1,44 @@
+"""Files of true size and true header whose tensors are holes: gigabytes on a listing, kilobytes on the disk."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final, cast
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import nn
+
+from t2i_checkpoint.architecture import Architecture
+
+_BYTES: Final = {"F32": 4, "F16": 2, "BF16": 2, "I64": 8}
+_ALIGNMENT: Final = 8  # as the safetensors library pads its header
+
+
+def write_sparse(path: Path, architecture: Architecture, dtype: str = "F32") -> int:
+    """Write a safetensors file with this header; returns the header's bytes, the eight of its length included."""
+    table: dict[str, dict[str, Any]] = {}
+    position = 0
+    for name, parameter in architecture.parameters.items():
+        end = position + parameter.count * _BYTES[dtype]
+        table[name] = {"dtype": dtype, "shape": list(parameter.shape), "data_offsets": [position, end]}
+        position = end
+    header = json.dumps(table, separators=(",", ":")).encode()
+    header += b" " * (-len(header) % _ALIGNMENT)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + position)
+    return 8 + len(header)
+
+
+def diffusers_unet(config: Mapping[str, Any]) -> Architecture:
+    """Return names and shapes of the real UNet2DConditionModel, built on the meta device."""
+    with torch.device("meta"):
+        model: nn.Module = cast("Any", UNet2DConditionModel)(**config)
+    return shapes(model.state_dict())
+
+
+def shapes(state: Mapping[str, torch.Tensor]) -> Architecture:
+    """Return names and shapes of a state dict."""
+    return Architecture.from_shapes({name: tuple(each.shape) for name, each in state.items()})
