@@ -12,6 +12,8 @@ from t2i_api.job import DiffusionTrainingJob
 class UsageProblem(Exception):  # noqa: N818  # a mistake in the command or its input, not an error of ours
     """What the user wrote cannot be used; the message names field, value and way out."""
 
+    exit_code = 2
+
 
 def read_job(path: Path) -> DiffusionTrainingJob:
     """Return the one DiffusionTrainingJob in a YAML file; raises UsageProblem."""

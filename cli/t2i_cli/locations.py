@@ -1,0 +1,56 @@
+"""What people name on the command line, opened: a bucket's prefix, a folder or a file, with where its store answers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import unquote
+
+import typer
+
+from t2i_checkpoint.open import Location, open_location
+from t2i_cli.reading import UsageProblem
+from t2i_cli.terminal import note
+
+if TYPE_CHECKING:
+    from t2i_api.job import DiffusionTrainingJob
+    from t2i_checkpoint.store import Store
+
+URI_HELP = "s3://bucket/prefix, file:///folder or a path: a job's checkpoint.uri, one checkpoint, or a single file."
+UriArgument = Annotated[str, typer.Argument(metavar="URI", help=URI_HELP, show_default=False)]
+EndpointOption = Annotated[
+    str | None,
+    typer.Option(
+        "--endpoint",
+        metavar="URL",
+        help="S3 server, e.g. https://minio.example:9000. Default: the job's, then AWS_ENDPOINT_URL, then AWS itself.",
+        show_default=False,
+    ),
+]
+
+
+def open_named(uri: str, endpoint: str | None, job: DiffusionTrainingJob | None = None) -> Location:
+    """Open what the user named; endpoint and region of the job apply where no other endpoint is given."""
+    region = None
+    if job is not None and endpoint is None:
+        endpoint, region = job.spec.checkpoint.endpoint, job.spec.checkpoint.region
+    location = open_location(uri, endpoint=endpoint, region=region)
+    if (missing := _missing_path(location)) is not None:
+        note(f"{missing} does not exist; a job that starts there begins at step 0")
+    return location
+
+
+def open_root(uri: str, endpoint: str | None, job: DiffusionTrainingJob | None = None) -> Store:
+    """Open a job's root, below which an archive lies; raises UsageProblem for a single file."""
+    location = open_named(uri, endpoint, job)
+    if location.key is not None:
+        raise UsageProblem(f"{uri} is a single file: name the checkpoint URI that it lies below")
+    return location.store
+
+
+def _missing_path(location: Location) -> Path | None:
+    uri = location.store.uri
+    if not uri.startswith("file://"):
+        return None
+    path = Path(unquote(uri.removeprefix("file://"))) / (location.key or "")
+    return None if path.exists() else path
