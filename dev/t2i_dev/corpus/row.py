@@ -8,7 +8,7 @@ from pathlib import Path
 from t2i_api.status import VerdictKind
 from t2i_dev.corpus.jobs import Task
 
-# A default that says "the meaning of the job's own text encoder": what the trainer finds when it encodes "".
+# What the job's own text encoder makes of the empty caption.
 NULL_EMBEDDING_SHA256 = "1f" * 32
 
 
@@ -27,7 +27,8 @@ class Row:
     """One prefix of a bucket.
 
     `build` writes below the directory that becomes the prefix. `verdict` and `reason` are of the decisive checkpoint
-    (None: there is none), `says` are words that its explanation must contain. `then` is what operator and trainer do.
+    (None: there is none), `says` are words that its explanation must contain. `then` is what happens under the job's
+    default policy; where something is archived beside a checkpoint that fits, the fitting one is the decisive one.
     `only_with_text_encoder` marks what only a program can see that has the text encoder: to the others it is identical.
     """
 
@@ -40,8 +41,3 @@ class Row:
     job: Task = Task.TINY
     says: tuple[str, ...] = ()
     only_with_text_encoder: bool = False
-
-    @property
-    def resumable(self) -> bool:
-        """Whether the command line ends with status 0."""
-        return self.then in {Then.RESUME, Then.FRESH}

@@ -131,7 +131,7 @@ ROWS: Final = (
     Row("story-old-unet-bin", "the same, saved as a torch file",
         _old_unet_torch, _K.FOREIGN, "NamesDiffer", Then.ARCHIVE, says=("home-made UNet",)),
     Row("story-old-beside-new", "old checkpoints below a newer one that fits: what cannot fit is archived first",
-        _old_unet_beside_new, _K.FOREIGN, "NamesDiffer", Then.ARCHIVE),
+        _old_unet_beside_new, _K.IDENTICAL, "NamesAndShapesMatch", Then.ARCHIVE),
     Row("accelerate-without-weights", "optimizer and random state, and the weights are gone",
         _without_weights, _K.INCOMPLETE, "NoWeights", Then.FRESH),
     Row("accelerate-truncated", "an upload that ended a kilobyte early",

@@ -90,15 +90,14 @@ def _rank(rank: int, port: int, folder: Path) -> None:
 
 
 _K = VerdictKind
-_WEIGHTS = "WeightsWithoutResumeState"
-_OTHER = "ResumeStateOfAnotherProgram"
+_CONVERT = "NotLoadable"  # names and shapes fit; its tensors lie in pieces that torch has to put together
 ROWS: Final = (
     Row("dcp", "torch.distributed.checkpoint.save of a state_dict",
-        _plain, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS),
+        _plain, _K.INFERENCE_ONLY, _CONVERT, Then.STOP),
     Row("dcp-with-optimizer", "model, optimizer and step in one, in torchtitan's folder name",
-        _with_optimizer, _K.INFERENCE_ONLY, _OTHER, Then.INITIAL_WEIGHTS),
+        _with_optimizer, _K.INFERENCE_ONLY, _CONVERT, Then.STOP),
     Row("fsdp-two-ranks", "FSDP 2 over two processes, in the folders of Accelerate's plugin",
-        _fully_sharded, _K.INFERENCE_ONLY, _OTHER, Then.INITIAL_WEIGHTS),
+        _fully_sharded, _K.INFERENCE_ONLY, _CONVERT, Then.STOP),
     Row("dcp-old-unet", "the story's UNet, saved sharded",
         _old_unet, _K.FOREIGN, "NamesDiffer", Then.ARCHIVE, says=("home-made UNet",)),
     Row("dcp-missing-file", "the metadata names a file that is not there",

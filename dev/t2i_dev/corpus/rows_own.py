@@ -182,7 +182,7 @@ ROWS: Final = (
     Row("own-compiled", "torch.compile put `_orig_mod.` before every name; only a prefix, so the names are the same",
         _compiled, _K.IDENTICAL, "NamesAndShapesMatch", Then.RESUME),
     Row("own-deprecated-attention", "weights, EMA and optimizer in the attention names of old Diffusers: one-to-one",
-        _deprecated_attention, _K.RENAMED, "DeprecatedAttentionNames", Then.RESUME, Task.ATTENTION),
+        _deprecated_attention, _K.RENAMED, "NamesConvertible", Then.RESUME, Task.ATTENTION),
     Row("own-prediction-type", "the same tensors predict noise, the job wants velocity",
         _prediction_type, _K.FOREIGN, "PredictionTypeDiffers", Then.ARCHIVE, says=("epsilon", "v_prediction")),
     Row("own-noise-schedule", "trained under another schedule: each timestep means another noise level",

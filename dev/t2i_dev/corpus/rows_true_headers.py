@@ -86,7 +86,7 @@ def _own_sd1(root: Path) -> None:
 
 _K = VerdictKind
 _WEIGHTS = "WeightsWithoutResumeState"
-_LDM = "LdmNames"
+_LDM = "NamesConvertible"
 ROWS: Final = (
     Row("sd15", "SD 1.5's unet/ in its own job", _sd1, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS, Task.SD1),
     Row("sd15-single-file", "v1-5-pruned-emaonly.safetensors as a job's only leftover",
@@ -94,9 +94,10 @@ ROWS: Final = (
     Row("sd15-single-file-ema", "v1-5-pruned.safetensors: weights and averages, 7.7 GB",
         _sd1_single_with_averages, _K.RENAMED, _LDM, Then.INITIAL_WEIGHTS, Task.SD1),
     Row("sd15-in-inpainting", "the UNet takes 4 channels, an inpainting job 9",
-        _sd1, _K.PARTIAL, "ShapesDiffer", Then.ARCHIVE, Task.SD1_INPAINTING,
+        _sd1, _K.PARTIAL, "MostParametersMatch", Then.ARCHIVE, Task.SD1_INPAINTING,
         says=("4 channels in", "asks for 9 (inpainting)")),
-    Row("sd15-in-sd2", "SD 1.5 where SD 2.1 shall train", _sd1, _K.PARTIAL, "ShapesDiffer", Then.ARCHIVE, Task.SD2,
+    Row("sd15-in-sd2", "SD 1.5 where SD 2.1 shall train",
+        _sd1, _K.PARTIAL, "MostParametersMatch", Then.ARCHIVE, Task.SD2,
         says=("cross-attention 768 against 1024", "SD 1.x checkpoint in an SD 2.x job")),
     Row("sd15-in-sdxl", "SD 1.5 where SDXL shall train", _sd1, _K.FOREIGN, "NamesDiffer", Then.ARCHIVE, Task.SDXL),
     Row("sd15-in-tiny", "SD 1.5 in the prefix of a small pixel-space job",
@@ -106,11 +107,12 @@ ROWS: Final = (
     Row("sd15-inpainting", "SD 1.5 inpainting in its own job",
         _sd1_inpainting, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS, Task.SD1_INPAINTING),
     Row("sd15-inpainting-in-sd1", "an inpainting UNet where a plain one shall train", _sd1_inpainting,
-        _K.PARTIAL, "ShapesDiffer", Then.ARCHIVE, Task.SD1, says=("9 channels in (inpainting)", "asks for 4")),
+        _K.PARTIAL, "MostParametersMatch", Then.ARCHIVE, Task.SD1, says=("9 channels in (inpainting)", "asks for 4")),
     Row("sd15-inpainting-single-file", "the inpainting single file in a plain job", _sd1_inpainting_single,
-        _K.PARTIAL, "ShapesDiffer", Then.ARCHIVE, Task.SD1, says=("9 channels in",)),
+        _K.PARTIAL, "MostParametersMatch", Then.ARCHIVE, Task.SD1, says=("9 channels in",)),
     Row("sd21", "SD 2.1's unet/ in its own job", _sd2, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS, Task.SD2),
-    Row("sd21-in-sd1", "SD 2.1 where SD 1.5 shall train", _sd2, _K.PARTIAL, "ShapesDiffer", Then.ARCHIVE, Task.SD1,
+    Row("sd21-in-sd1", "SD 2.1 where SD 1.5 shall train",
+        _sd2, _K.PARTIAL, "MostParametersMatch", Then.ARCHIVE, Task.SD1,
         says=("cross-attention 1024 against 768",)),
     Row("sd21-single-file", "v2-1_768-ema-pruned.safetensors with its OpenCLIP encoder",
         _sd2_single, _K.RENAMED, _LDM, Then.INITIAL_WEIGHTS, Task.SD2),
