@@ -14,7 +14,8 @@ from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
 from t2i_checkpoint.headers.pickle_reader import PickleReader
 from t2i_checkpoint.headers.pickle_values import Budget, Opaque, Record
 from t2i_checkpoint.headers.plain_builder import PlainBuilder, record_of
-from t2i_checkpoint.headers.torch_builder import DTYPES, MAX_RANK, MAX_TENSORS
+from t2i_checkpoint.headers.safetensors import MAX_TENSORS
+from t2i_checkpoint.headers.torch_builder import DTYPES, MAX_RANK
 from t2i_checkpoint.tensors import Chunk, DistributedTensor
 
 if TYPE_CHECKING:

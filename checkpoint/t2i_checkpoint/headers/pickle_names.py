@@ -64,7 +64,7 @@ _VALUES = frozenset(
         *(f"numpy.random._pickle.__{name}_ctor" for name in ("bit_generator", "generator", "randomstate")),
     }
 )
-_REBUILD = re.compile(r"torch\._(?:utils|tensor)\._rebuild_\w+")
+_REBUILD = re.compile(r"torch\._(?:utils|tensor)\._rebuild_\w+|numpy\.random\.\w+\.__pyx_unpickle_\w+")
 
 
 def qualified_name(module: str, name: str) -> str:

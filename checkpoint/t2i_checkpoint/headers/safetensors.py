@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 4 * 1024 * 1024  # ten times SDXL's; bounds memory before anything is believed
+MAX_TENSORS = 20_000  # of a checkpoint; an SDXL UNet has 1,680, its AdamW state twice as many
 _MAX_RANK = 16
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
@@ -64,6 +65,8 @@ def header_length(prefix: bytes, *, file_size: int) -> int:
     """Return the JSON's length from the first 8 bytes, bounded by our limit and by the file itself."""
     if len(prefix) < LENGTH_BYTES or file_size < LENGTH_BYTES:
         raise HeaderError(HeaderFault.HEADER_TRUNCATED, f"the file has {file_size} bytes, a header at least 10")
+    if prefix == b"version ":
+        raise HeaderError(HeaderFault.HEADER_NOT_JSON, "a git-lfs pointer; fetch the file itself with `git lfs pull`")
     length = int.from_bytes(prefix, "little")
     if length > MAX_HEADER_BYTES:
         raise HeaderError(HeaderFault.HEADER_TOO_LARGE, f"claims {length} bytes, at most {MAX_HEADER_BYTES} are read")
@@ -80,6 +83,8 @@ def parse_header(raw: bytes, *, length: int, file_size: int, key: str, etag: str
         raise HeaderError(HeaderFault.HEADER_NOT_JSON, "does not begin with '{'")
     table = parse_object(raw)
     metadata = _metadata(table.pop(_METADATA, {}))
+    if len(table) > MAX_TENSORS:
+        raise HeaderError(HeaderFault.TOO_MANY_TENSORS, f"{len(table)} tensors, at most {MAX_TENSORS} are read")
     tensors = sorted((_tensor(name, entry) for name, entry in table.items()), key=lambda item: item.span)
     position = 0
     for tensor in tensors:
@@ -103,7 +108,7 @@ def parse_header(raw: bytes, *, length: int, file_size: int, key: str, etag: str
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Tensor:
     name: str
     parameter: Parameter

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from t2i_checkpoint.headers.bounded_json import SHOWN, parse_object
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
-from t2i_checkpoint.headers.safetensors import MAX_HEADER_BYTES, read_header
+from t2i_checkpoint.headers.safetensors import MAX_HEADER_BYTES, MAX_TENSORS, read_header
 from t2i_checkpoint.tensors import architecture_of_table
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ def read_sharded_tensors(
                     HeaderFault.INDEX_INVALID, f"{name[:SHOWN]!r} is in {shard}, the index says otherwise"
                 )
             tensors[name] = tensor
+        if len(tensors) > MAX_TENSORS:
+            raise HeaderError(HeaderFault.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors in all shards")
     if absent := set(weight_map) - set(tensors):
         raise HeaderError(HeaderFault.INDEX_INVALID, f"{min(absent)[:SHOWN]!r} is in no shard")
     return {name: tensors[name] for name in weight_map}

@@ -13,6 +13,7 @@ from t2i_checkpoint.headers.bounded_json import SHOWN
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
 from t2i_checkpoint.headers.pickle_values import Budget, Opaque
 from t2i_checkpoint.headers.plain_builder import PlainBuilder
+from t2i_checkpoint.headers.safetensors import MAX_TENSORS
 from t2i_checkpoint.strides import extent, is_row_major
 from t2i_checkpoint.tensors import ITEM_BYTES, StoredTensor
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from t2i_checkpoint.headers.zip_directory import Member
     from t2i_checkpoint.store import ObjectInfo
 
-MAX_TENSORS = 20_000
 MAX_RANK = 64  # torch's own limit
 UNKNOWN_TENSOR = Opaque("torch.Tensor")
 

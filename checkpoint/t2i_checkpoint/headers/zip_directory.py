@@ -66,7 +66,8 @@ def read_directory(file: RangedObject, *, expected_bytes: int) -> dict[str, Memb
     tail = min(size, max(expected_bytes, _LEAST_TAIL_BYTES))
     end = file.read(size - tail, tail)
     if not end[-_END.size :].startswith(_END_SIGNATURE):
-        if end.rfind(_END_SIGNATURE) >= 0 and file.read(0, 4) == _LOCAL_SIGNATURE:
+        follows = 0 <= end.rfind(_END_SIGNATURE) < len(end) - _END.size
+        if follows and file.read(0, 4) == _LOCAL_SIGNATURE:
             raise HeaderError(HeaderFault.ZIP_INVALID, "bytes follow the zip archive's end record")
         return None
     count, length, offset, directory_end = _end_record(end, size)
