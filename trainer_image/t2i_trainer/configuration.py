@@ -13,15 +13,18 @@ from typing import TYPE_CHECKING, Literal, Self
 import yaml
 from pydantic import ValidationError
 
-from t2i_api.attempt import DEVICE_VARIABLE, AttemptDocument
+from t2i_api.attempt import DEVICE_VARIABLE, INITIAL_WEIGHTS_VARIABLES, AttemptDocument
 from t2i_api.base import describe
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import ExitCode
-from t2i_checkpoint.open import open_store
+from t2i_checkpoint.open import open_location, open_store
+from t2i_checkpoint.store import Credentials
 from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
+    from t2i_api.attempt import InitialWeightsDocument
     from t2i_api.job import JobSpec
+    from t2i_checkpoint.open import Location
     from t2i_checkpoint.store import Store
 
 Device = Literal["cpu", "cuda"]
@@ -46,6 +49,10 @@ class RunConfiguration:
         """Open a location of the job; endpoint and region hold for all of them."""
         return open_job_store(self.spec, uri)
 
+    def open_initial_weights(self, given: InitialWeightsDocument) -> Location:
+        """Open the place that the attempt's initial weights lie in."""
+        return open_weights(given.uri, given.endpoint, given.region)
+
     @classmethod
     def read(cls, job_file: Path, attempt_file: Path, run_directory: Path) -> Self:
         """Read both documents; raises TrainerError(BAD_CONFIGURATION) naming file and field."""
@@ -64,15 +71,32 @@ def open_job_store(spec: JobSpec, uri: str) -> Store:
     return open_store(uri, endpoint=spec.checkpoint.endpoint, region=spec.checkpoint.region)
 
 
+def open_weights(uri: str, endpoint: str | None, region: str | None) -> Location:
+    """Open the location of initial weights, with credentials of their own where the environment has them."""
+    names = [
+        f"{INITIAL_WEIGHTS_VARIABLES}AWS_{part}" for part in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY", "SESSION_TOKEN")
+    ]
+    key, secret, token = (os.environ.get(name) or None for name in names)
+    if (key is None) != (secret is None):
+        raise _bad(
+            f"{names[1] if secret is None else names[0]} is missing: set both halves of the key pair, or neither"
+        )
+    credentials = None if key is None or secret is None else Credentials(key, secret, token)
+    return open_location(uri, endpoint=endpoint, region=region, credentials=credentials)
+
+
 def read_job(path: Path) -> DiffusionTrainingJob:
     """Read a DiffusionTrainingJob from YAML."""
     try:
         document = yaml.safe_load(_read(path))
-        return DiffusionTrainingJob.from_object(document)
+        job = DiffusionTrainingJob.from_object(document)
     except yaml.YAMLError as error:
         raise _bad(f"{path} is no YAML: {error}") from error
     except ValidationError as error:
         raise _bad(f"{path}: {describe(error)}") from error
+    if job.spec.model.vae is not None:
+        raise _bad(f"{path}: model.vae: this trainer cannot train in latent space yet; remove it to train on pixels")
+    return job
 
 
 def read_attempt(path: Path) -> AttemptDocument:

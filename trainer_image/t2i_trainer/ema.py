@@ -12,11 +12,12 @@ if TYPE_CHECKING:
 
 
 class ExponentialMovingAverage:
-    """`module` holds the average; the decay warms up, so that it does not remember the random initialisation."""
+    """`module` holds the average; with `warms_up` the decay grows, so that a random initialisation is forgotten."""
 
-    def __init__(self, model: nn.Module, decay: float) -> None:
+    def __init__(self, model: nn.Module, decay: float, *, warms_up: bool = True) -> None:
         self.module = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
         self._decay = decay
+        self._warms_up = warms_up
         self._averages = tuple(self.module.parameters())
         self._sources = tuple(model.parameters())
 
@@ -24,7 +25,8 @@ class ExponentialMovingAverage:
     def update(self, step: int) -> None:
         """Take in the weights after `step` (1 is the first)."""
         # The multi-tensor operations have no public name yet; torch.optim uses the same.
-        torch._foreach_lerp_(self._averages, self._sources, 1.0 - decay_at(step, self._decay))
+        decay = decay_at(step, self._decay) if self._warms_up else self._decay
+        torch._foreach_lerp_(self._averages, self._sources, 1.0 - decay)
 
 
 def decay_at(step: int, decay: float) -> float:

@@ -16,8 +16,11 @@ logger = logging.getLogger("t2i_trainer")
 _PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def serve(telemetry: Telemetry, port: int) -> ThreadingHTTPServer | None:
-    """Serve on all addresses until the process ends; a port that is taken is said, and training goes on without."""
+def serve(telemetry: Telemetry, port: int, address: str = "") -> ThreadingHTTPServer | None:
+    """Serve until the process ends, by default on every address: the operator and Prometheus come from outside.
+
+    A port that is taken is said, and training goes on without.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name that http.server calls
@@ -43,12 +46,13 @@ def serve(telemetry: Telemetry, port: int) -> ThreadingHTTPServer | None:
             """Stay silent: the operator polls every few seconds."""
 
     try:
-        server = ThreadingHTTPServer(
-            ("", port), Handler
-        )  # every address: the operator and Prometheus come from outside
+        server = ThreadingHTTPServer((address, port), Handler)
     except OSError as error:
         logger.warning(
-            "port %d cannot be served (%s): no /progress and no /metrics; choose another with --port", port, error
+            "port %d%s cannot be served (%s): no /progress and no /metrics; choose another with --port",
+            port,
+            f" of {address}" if address else "",
+            error,
         )
         return None
     server.daemon_threads = True

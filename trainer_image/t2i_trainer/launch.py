@@ -55,6 +55,7 @@ class Launch:
     configuration: RunConfiguration
     job_file: Path
     attempt_file: Path
+    address: str = ""  # that /progress and /metrics are served on; empty: all
 
     def run(self) -> Outcome:
         """Start this pod's processes and wait for their end."""
@@ -96,7 +97,8 @@ class Launch:
             shutdown_timeout=max(1, grace - _GRACE_MARGIN_SECONDS),
         )
         worker = ["-m", "t2i_trainer.worker", "--job", str(self.job_file), "--attempt", str(self.attempt_file)]
-        elastic_launch(config, sys.executable)(*worker, "--run-directory", str(self.configuration.run_directory))
+        worker += ["--run-directory", str(self.configuration.run_directory), "--address", self.address]
+        elastic_launch(config, sys.executable)(*worker)
 
     def _threads_per_process(self) -> int:
         """Return 1 for a CPU rehearsal in a cluster, else a share of this machine's cores.

@@ -32,7 +32,8 @@ On your own machine, name the job's file:
   t2i-trainer --job job.yaml --device cpu      # rehearse a GPU job without a GPU
   t2i-trainer --job job.yaml --processes 2     # another world size; the run stays the same but for rounding
 
-It resumes the newest checkpoint below checkpoint.uri that fits, and refuses to start beside one that does not.
+It resumes the newest checkpoint below checkpoint.uri that fits, begins at step 0 with weights that fit without being
+resumable (or with those of model.initialWeights), and refuses to start beside what does not fit.
 Ctrl-C or SIGTERM saves a checkpoint and stops; the same command goes on from there.
 Data, text encoder and checkpoints may lie at s3:// (credentials: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY) or file://.
 While it trains: http://localhost:9400/progress and /metrics.
@@ -61,6 +62,7 @@ def main() -> None:
             run_directory=Path(run_directory),
             processes=options.processes,
             metrics_port=options.port,
+            address=options.address,
         )
     _tell(outcome, options.termination_log)
     sys.exit(outcome.status)
@@ -98,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--port", type=int, default=METRICS_PORT, help="HTTP port of a run on this machine (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--address", default="", help="address that /progress and /metrics are served on (default: every one)"
     )
     parser.add_argument(
         "--termination-log",

@@ -17,18 +17,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def run_pod(
+def run_pod(  # noqa: PLR0913  # keyword-only options, one call site
     job_file: Path,
     attempt_file: Path | None,
     *,
     run_directory: Path,
     processes: int | None,
     metrics_port: int,
+    address: str = "",
 ) -> Outcome:
     """Run this pod's share of the attempt to its end; never raises."""
     try:
-        launch = _prepare(job_file, attempt_file, run_directory, processes, metrics_port)
-        return launch.run()
+        configuration = _prepare(job_file, attempt_file, run_directory, processes, metrics_port)
+        return Launch(configuration, run_directory / JOB_FILE, run_directory / ATTEMPT_FILE, address).run()
     except BaseException as error:  # noqa: BLE001  # the pod's last boundary: its end must be explained
         code, text = describe_failure(error)
         if code is ExitCode.CRASHED:
@@ -38,7 +39,7 @@ def run_pod(
 
 def _prepare(
     job_file: Path, attempt_file: Path | None, run_directory: Path, processes: int | None, metrics_port: int
-) -> Launch:
+) -> RunConfiguration:
     """Copy the documents into the run's own directory: a mounted ConfigMap may change while processes start."""
     job = read_job(job_file)
     own_job, own_attempt = run_directory / JOB_FILE, run_directory / ATTEMPT_FILE
@@ -48,4 +49,4 @@ def _prepare(
         own_attempt.write_text(attempt.model_dump_json(by_alias=True))
     else:
         shutil.copyfile(attempt_file, own_attempt)
-    return Launch(RunConfiguration.read(own_job, own_attempt, run_directory), own_job, own_attempt)
+    return RunConfiguration.read(own_job, own_attempt, run_directory)

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from t2i_api import metrics as names
-from t2i_api.progress import Progress, TrainerPhase
+from t2i_api.progress import MAXIMUM_FRESH_NAMES, Progress, TrainerPhase, WarmStart
 
 if TYPE_CHECKING:
     from t2i_api.metrics import Metric
-    from t2i_checkpoint.manifest import Manifest
+    from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest
 
 logger = logging.getLogger("t2i_trainer")
 
@@ -79,6 +79,20 @@ class Telemetry:
             last_checkpoint_step=manifest_step,
             samples_seen=manifest_step * self._batch,
             loss_smoothed=loss_smoothed,
+        )
+
+    def began_with(self, facts: InitialWeightsFacts, loaded: int) -> None:
+        """Note the weights that the run began with at step 0; `loaded` counts tensors."""
+        self._update(
+            warm_start=WarmStart(
+                uri=facts.uri,
+                folder=facts.folder,
+                step=facts.step,
+                verdict=facts.verdict,
+                loaded=loaded,
+                fresh=len(facts.fresh),
+                fresh_names=list(facts.fresh[:MAXIMUM_FRESH_NAMES]),
+            )
         )
 
     def enter(self, phase: TrainerPhase) -> None:

@@ -38,7 +38,7 @@ def main() -> None:
         configuration = RunConfiguration.read(options.job, options.attempt, options.run_directory)
         telemetry = _telemetry(configuration)
         if int(os.environ["LOCAL_RANK"]) == 0:
-            serve(telemetry, configuration.attempt.metrics_port)
+            serve(telemetry, configuration.attempt.metrics_port, options.address)
         world = join_world(configuration)
         make_deterministic(world.device)
         train(configuration, world, telemetry, interruption)
@@ -82,6 +82,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--attempt", type=Path, required=True)
     parser.add_argument("--run-directory", type=Path, required=True)
+    parser.add_argument("--address", default="")
     return parser.parse_args()
 
 

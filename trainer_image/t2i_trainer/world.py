@@ -58,6 +58,25 @@ class World:
         """Return when every rank has come here."""
         self.accelerator.wait_for_everyone()
 
+    def share(self, tensor: torch.Tensor) -> None:
+        """Overwrite a tensor with rank 0's, in place."""
+        if self.size > 1:
+            plain = tensor.detach().contiguous()  # collectives take no other memory format
+            dist.broadcast(plain, src=0)
+            tensor.detach().copy_(plain)
+
+    def share_text(self, text: str) -> str:
+        """Return rank 0's text on every rank; plain bytes, so that nothing is unpickled."""
+        if self.size == 1:
+            return text
+        raw = bytearray(text.encode())
+        length = torch.tensor([len(raw)], device=self.device)
+        dist.broadcast(length, src=0)
+        mine = torch.frombuffer(raw, dtype=torch.uint8) if self.leads else torch.empty(int(length), dtype=torch.uint8)
+        shared = mine.to(self.device)
+        dist.broadcast(shared, src=0)
+        return shared.cpu().numpy().tobytes().decode()
+
     def gather_digests(self, hex_digest: str) -> tuple[str, ...]:
         """Return every rank's SHA-256, in rank order; plain bytes, so that nothing is unpickled."""
         mine = torch.tensor(list(bytes.fromhex(hex_digest)), dtype=torch.int64, device=self.device)

@@ -1,169 +1,115 @@
-"""Restoring: everything is checked before the first weight of the model is touched.
+"""Restoring: the shared verdict and every file's SHA-256 decide before the first weight of the model is touched.
 
-Manifest against the job, files against the manifest, names and shapes against the model; only then a strict load. A
-checkpoint that does not fit ends the attempt with INCOMPATIBLE_WEIGHTS, upon which the operator judges again.
+The first process of a pod fetches and checks; every process then loads what lies there. A checkpoint that does not fit
+ends the attempt with INCOMPATIBLE_WEIGHTS, upon which the operator judges again.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
 
 from t2i_api.base import describe
-from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
-from t2i_checkpoint.architecture import Architecture
-from t2i_checkpoint.manifest import Manifest, ManifestError, read_manifest
-from t2i_checkpoint.optimizer import optimizer_fault
+from t2i_checkpoint.manifest import Manifest, ManifestFile, parse_manifest
+from t2i_checkpoint.store import NotFound, ObjectChanged
+from t2i_trainer.checkpointing.judging import does_not_fit, judge_resumable
 from t2i_trainer.checkpointing.save import NULL_EMBEDDING
-from t2i_trainer.checkpointing.state import TrainingState, load_module, load_optimizer, read_tensors
+from t2i_trainer.checkpointing.state import (
+    TrainingState,
+    load_module,
+    load_optimizer,
+    read_tensors,
+    rename_moments,
+    rename_tensors,
+)
 from t2i_trainer.checkpointing.trainer_state import TrainerState
-from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
 
-    from t2i_checkpoint.architecture import ArchitectureDifference
     from t2i_checkpoint.store import Store
-    from t2i_checkpoint.verdict import Meaning
+    from t2i_checkpoint.verdict import Wanted
 
-_NEEDED = (layout.WEIGHTS, layout.EMA_WEIGHTS, layout.OPTIMIZER, layout.TRAINER_STATE, NULL_EMBEDDING)
-_SHOWN_NAMES = 3
+_RENAMING = "renaming.json"  # beside the fetched files; no file of a checkpoint has this name
 _BLOCK_BYTES = 8 * 1024 * 1024
 # What two kinds of processors may compute differently for the same caption, relative to vectors of length about 1.
 _NULL_EMBEDDING_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
-class Expected:
-    """What the job asks of a checkpoint besides names and shapes."""
+class FetchedCheckpoint:
+    """A checkpoint in a directory of this pod; `names` maps stored parameter names to the model's, if they differ."""
 
-    meaning: Meaning
-    seed: int
-    global_batch_size: int
+    directory: Path
+    manifest: Manifest
+    names: Mapping[str, str] | None
+    trainer_state: TrainerState
+
+    def null_embedding(self) -> torch.Tensor:
+        """Return the null embedding that the run was begun with: a resume uses that very vector."""
+        return read_tensors(self.directory / NULL_EMBEDDING)["null_embedding"]
 
 
-def fetch_checkpoint(store: Store, name: str, expected: Expected, model: Architecture, directory: Path) -> None:
-    """Download and check `checkpoints/<name>`; raises TrainerError(INCOMPATIBLE_WEIGHTS) or StoreError."""
+def fetch_checkpoint(store: Store, name: str, wanted: Wanted, directory: Path) -> None:
+    """Judge `checkpoints/<name>`, download it whole and check every byte; raises TrainerError or StoreError."""
     folder = f"{layout.CHECKPOINTS}{name}"
-    manifest = _manifest(store, folder)
-    _check_meaning(manifest, expected, folder)
-    if manifest.architecture_fingerprint != model.fingerprint():
-        # The header says which names differ; the big download would only cost time.
-        _fetch(store, folder, manifest, layout.WEIGHTS, directory)
-        check_names_and_shapes(directory / layout.WEIGHTS, model, folder)
-        raise _incompatible(folder, "its manifest was written for another model than its weights file holds")
-    for path in _NEEDED:
-        _fetch(store, folder, manifest, path, directory)
-    check_names_and_shapes(directory / layout.WEIGHTS, model, folder)
-    check_names_and_shapes(directory / layout.EMA_WEIGHTS, model, folder)
-    fault = optimizer_fault(_architecture(directory / layout.OPTIMIZER, folder), manifest.parameter_order, model)
-    if fault is not None:
-        raise _incompatible(folder, f"the optimizer state does not fit: {fault}")
+    judgement = judge_resumable(store, folder, wanted)
+    if judgement.manifest is None:
+        raise does_not_fit(folder, f"it has no {layout.MANIFEST}")
+    for file in judgement.manifest.files:
+        _fetch(store, folder, file, directory)
+    renaming = judgement.verdict.renaming
+    (directory / layout.MANIFEST).write_bytes(judgement.manifest.to_json())
+    (directory / _RENAMING).write_text(json.dumps(None if renaming is None else dict(renaming.names)))
 
 
-def load_checkpoint(directory: Path, state: TrainingState) -> TrainerState:
-    """Load what `fetch_checkpoint` put there into a run of the same names and shapes."""
-    weights, averages = read_tensors(directory / layout.WEIGHTS), read_tensors(directory / layout.EMA_WEIGHTS)
-    moments = read_tensors(directory / layout.OPTIMIZER)
+def open_fetched(directory: Path) -> FetchedCheckpoint:
+    """Return what `fetch_checkpoint` put there, perhaps in another process."""
     try:
-        restored = TrainerState.model_validate_json((directory / layout.TRAINER_STATE).read_bytes())
-    except ValidationError as error:
-        raise _incompatible(layout.TRAINER_STATE, describe(error)) from error
-    load_module(state.unet, weights)
-    load_module(state.ema.module, averages)
-    load_optimizer(state.unet, state.optimizer, moments)
-    state.step = restored.step
-    return restored
+        state = TrainerState.model_validate_json((directory / layout.TRAINER_STATE).read_bytes())
+    except (ValidationError, OSError) as error:
+        what = describe(error) if isinstance(error, ValidationError) else str(error.strerror)
+        raise does_not_fit(layout.TRAINER_STATE, what) from error
+    manifest = parse_manifest((directory / layout.MANIFEST).read_bytes())
+    if state.step != manifest.step:
+        raise does_not_fit(layout.TRAINER_STATE, f"it is of step {state.step}, its manifest of {manifest.step}")
+    return FetchedCheckpoint(directory, manifest, json.loads((directory / _RENAMING).read_text()), state)
 
 
-def load_null_embedding(directory: Path) -> torch.Tensor:
-    """Return the null embedding that the run was begun with: a resume uses that very vector."""
-    return read_tensors(directory / NULL_EMBEDDING)["null_embedding"]
+def load_checkpoint(fetched: FetchedCheckpoint, state: TrainingState) -> None:
+    """Load weights, EMA and moments, under the model's names; strict, so that no tensor is left as it was."""
+    directory, names = fetched.directory, fetched.names
+    load_module(state.unet, rename_tensors(read_tensors(directory / layout.WEIGHTS), names))
+    load_module(state.ema.module, rename_tensors(read_tensors(directory / layout.EMA_WEIGHTS), names))
+    load_optimizer(state.unet, state.optimizer, rename_moments(read_tensors(directory / layout.OPTIMIZER), names))
+    state.step = fetched.manifest.step
 
 
 def check_null_embedding(stored: torch.Tensor, computed: torch.Tensor, folder: str) -> None:
     """Raise TrainerError unless both are the same text encoder's answer; last bits differ between processors."""
     if stored.shape == computed.shape and (stored - computed).abs().max() <= _NULL_EMBEDDING_TOLERANCE:
         return
-    raise _incompatible(folder, "the text encoder gives another null embedding than the one it was trained with")
+    raise does_not_fit(folder, "the text encoder gives another null embedding than the one it was trained with")
 
 
-def check_names_and_shapes(path: Path, model: Architecture, folder: str) -> None:
-    """Raise TrainerError naming what differs between a weights file's header and the model."""
-    difference = _architecture(path, folder).diff(model)
-    if not difference.is_empty:
-        raise _incompatible(folder, _describe(difference))
-
-
-def _manifest(store: Store, folder: str) -> Manifest:
-    try:
-        manifest = read_manifest(store, folder)
-    except ManifestError as error:
-        raise _incompatible(folder, str(error)) from error
-    if manifest is None:
-        raise _incompatible(folder, f"it has no {layout.MANIFEST}: its save never ended, or it was moved")
-    return manifest
-
-
-def _check_meaning(manifest: Manifest, expected: Expected, folder: str) -> None:
-    meaning = expected.meaning
-    pairs = (
-        ("predictionType", manifest.prediction_type, meaning.prediction_type),
-        ("noise schedule", manifest.noise_schedule, meaning.noise_schedule),
-        ("latent scale", manifest.latent_scale, meaning.latent_scale),
-        ("training.seed", manifest.seed, expected.seed),
-        ("training.globalBatchSize", manifest.global_batch_size, expected.global_batch_size),
-        ("samples seen", manifest.samples_seen, manifest.step * expected.global_batch_size),
-    )
-    for field, stored, wanted in pairs:
-        if stored != wanted:
-            raise _incompatible(folder, f"{field} is {stored} there, the job asks for {wanted}")
-
-
-def _fetch(store: Store, folder: str, manifest: Manifest, path: str, directory: Path) -> None:
-    listed = manifest.file(path)
-    if listed is None:
-        raise _incompatible(folder, f"its manifest lists no {path}")
-    target = directory / path
+def _fetch(store: Store, folder: str, file: ManifestFile, directory: Path) -> None:
+    target = directory / file.path
     target.parent.mkdir(parents=True, exist_ok=True)
-    store.download(f"{folder}/{path}", target)
-    digest = hashlib.sha256()
-    with target.open("rb") as file:
-        while block := file.read(_BLOCK_BYTES):
-            digest.update(block)
-    if digest.hexdigest() != listed.sha256:
-        raise _incompatible(folder, f"{path} is damaged: its SHA-256 is not the manifest's")
-
-
-def _architecture(path: Path, folder: str) -> Architecture:
     try:
-        with safe_open(path, framework="pt") as file:
-            return Architecture.from_shapes({name: file.get_slice(name).get_shape() for name in file.keys()})  # noqa: SIM118  # safe_open is no mapping
-    except (SafetensorError, OSError) as error:
-        raise _incompatible(folder, f"{path.name} is no safetensors file: {error}") from error
-
-
-def _describe(difference: ArchitectureDifference) -> str:
-    parts = [
-        f"{len(names)} {what}, e.g. {', '.join(names[:_SHOWN_NAMES])}"
-        for what, names in (("names missing", difference.missing), ("names unexpected", difference.unexpected))
-        if names
-    ]
-    if difference.mismatched:
-        shown = "; ".join(str(each) for each in difference.mismatched[:_SHOWN_NAMES])
-        parts.append(f"{len(difference.mismatched)} shapes differ, e.g. {shown}")
-    return "; ".join(parts)
-
-
-def _incompatible(folder: str, what: str) -> TrainerError:
-    return TrainerError(
-        ExitCode.INCOMPATIBLE_WEIGHTS,
-        f"{folder} does not fit this job: {what}. No weight was loaded; nothing was changed",
-    )
+        store.download(f"{folder}/{file.path}", target)
+    except (NotFound, ObjectChanged) as error:
+        raise does_not_fit(folder, f"{file.path} went away or changed while it was read") from error
+    digest = hashlib.sha256()
+    with target.open("rb") as content:
+        while block := content.read(_BLOCK_BYTES):
+            digest.update(block)
+    if digest.hexdigest() != file.sha256:
+        raise does_not_fit(folder, f"{file.path} is damaged: its SHA-256 is not the manifest's")

@@ -1,21 +1,26 @@
 """Saving: every file first, then the metrics, then the manifest, whose appearance is the checkpoint's.
 
-Killed at any instant before the last write, the run resumes from the checkpoint before. Only rank 0 writes; the
-others tell it by hash that their weights are the same and their noise was not.
+Killed at any instant before the last write, the run resumes from the checkpoint before; a folder that has a manifest
+is never written into again. Only rank 0 writes; the others tell it by hash that their weights are the same and their
+noise was not.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+from safetensors import safe_open
+
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
-from t2i_checkpoint.manifest import Manifest, ManifestFile, RankFacts, commit, read_manifest
+from t2i_checkpoint.architecture import Architecture
+from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest, ManifestFile, RankFacts, commit, read_manifest
 from t2i_trainer.checkpointing.state import (
     TrainingState,
     module_tensors,
@@ -38,6 +43,8 @@ if TYPE_CHECKING:
     from t2i_trainer.data.feed import Batch
     from t2i_trainer.world import World
 
+logger = logging.getLogger("t2i_trainer")
+
 NULL_EMBEDDING = "null_embedding.safetensors"
 _LIBRARIES = ("torch", "diffusers", "accelerate", "transformers", "safetensors", "t2i-operator")
 _HASH_BLOCK_BYTES = 8 * 1024 * 1024
@@ -53,6 +60,8 @@ class RunFacts:
     dataset_size: int
     meaning: Meaning
     null_embedding: torch.Tensor
+    model_config_sha256: str
+    initial_weights: InitialWeightsFacts | None = None
 
 
 def gather_rank_facts(world: World, state: TrainingState, batch: Batch) -> tuple[RankFacts, ...]:
@@ -86,20 +95,35 @@ def save_checkpoint(  # noqa: PLR0913  # keyword-only, one call site
     `directory` is scratch space of the size of a checkpoint. Raises StoreError, ManifestError.
     """
     folder = layout.checkpoint_folder(state.step, facts.writer)
+    if (known := read_manifest(store, folder)) is not None:
+        return _as_committed_before(store, folder, known, state)
     shutil.rmtree(directory, ignore_errors=True)
     _write_files(directory, state, trainer_state, facts)
     files = tuple(_listed(directory))
     for file in files:
         store.upload(f"{folder}/{file.path}", directory / file.path)
     store.put(layout.METRICS, metrics)
-    commit(store, folder, _manifest(state, facts, files, ranks))
+    manifest = _manifest(state, facts, files, ranks)
+    commit(store, folder, manifest)
     shutil.rmtree(directory, ignore_errors=True)
     committed = read_manifest(store, folder)
-    if committed is None:
+    if committed is None or committed.to_json() != manifest.to_json():
+        what = "gone" if committed is None else "another one"
         raise TrainerError(
-            ExitCode.STORAGE_UNAVAILABLE, f"{store.uri}/{folder}: the manifest is gone right after it was written"
+            ExitCode.STORAGE_UNAVAILABLE, f"{store.uri}/{folder}: the manifest is {what} right after it was written"
         )
     return committed
+
+
+def _as_committed_before(store: Store, folder: str, known: Manifest, state: TrainingState) -> Manifest:
+    """Leave a checkpoint as it is that this very attempt committed before its pod was started again."""
+    if known.architecture_fingerprint != architecture_of(state.unet).fingerprint():
+        raise TrainerError(
+            ExitCode.INCOMPATIBLE_WEIGHTS,
+            f"{store.uri}/{folder} is another model's checkpoint of this very step; nothing was written there",
+        )
+    logger.info("step %d: %s is committed already and stays as it is", state.step, folder)
+    return known
 
 
 def _write_files(directory: Path, state: TrainingState, trainer_state: TrainerState, facts: RunFacts) -> None:
@@ -126,7 +150,14 @@ def _listed(directory: Path) -> Iterator[ManifestFile]:
             size=path.stat().st_size,
             sha256=digest.hexdigest(),
             header_bytes=8 + int.from_bytes(prefix, "little") if path.suffix == ".safetensors" else None,
+            architecture_fingerprint=_fingerprint(path) if path.suffix == ".safetensors" else None,
         )
+
+
+def _fingerprint(path: Path) -> str:
+    with safe_open(path, framework="pt") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # no mapping
+    return Architecture.from_shapes(shapes).fingerprint()
 
 
 def _manifest(
@@ -153,4 +184,6 @@ def _manifest(
         null_embedding_sha256=facts.meaning.null_embedding_sha256,
         library_versions={name: version(name) for name in _LIBRARIES},
         ranks=ranks,
+        model_config_sha256=facts.model_config_sha256,
+        initial_weights=facts.initial_weights,
     )

@@ -68,6 +68,21 @@ def load_optimizer(module: torch.nn.Module, optimizer: torch.optim.AdamW, tensor
         optimizer.state[parameter] = state
 
 
+def rename_tensors(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str] | None) -> dict[str, torch.Tensor]:
+    """Return stored tensors under the model's names; those that `names` lacks are no part of the model."""
+    if names is None:
+        return dict(tensors)
+    return {names[name]: tensor for name, tensor in tensors.items() if name in names}
+
+
+def rename_moments(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str] | None) -> dict[str, torch.Tensor]:
+    """Return an optimizer file's tensors for the model's names; the step it counts has none."""
+    if names is None:
+        return dict(tensors)
+    renamed = {moment_name(moment, old): moment_name(moment, new) for moment in MOMENTS for old, new in names.items()}
+    return rename_tensors(tensors, {**renamed, STEP: STEP})
+
+
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write a safetensors file, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)

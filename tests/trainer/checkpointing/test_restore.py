@@ -1,0 +1,105 @@
+"""A checkpoint is loaded whole or not at all: whatever does not fit is named before a weight is touched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from t2i_api.progress import ExitCode
+from t2i_api.status import VerdictKind
+from t2i_checkpoint import layout
+from t2i_checkpoint.inspect import judge_folder, survey
+from t2i_checkpoint.wanted import wanted_from
+from t2i_trainer.checkpointing.restore import check_null_embedding
+from t2i_trainer.checkpointing.state import weights_sha256
+from t2i_trainer.failures import TrainerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.trainer.checkpointing.conftest import Bench
+
+    from t2i_api.job import JobSpec
+
+NULL = torch.ones(8, 16)
+
+
+def test_everything_comes_back_bit_for_bit(bench: Bench) -> None:
+    bench.save(3)
+    bench.fetch()
+    restored = bench.fresh(seed=1)
+    assert weights_sha256(restored.unet) != weights_sha256(bench.state.unet)
+    facts = bench.load(restored)
+    assert (restored.step, facts.loss_smoothed) == (3, 0.5)
+    assert weights_sha256(restored.unet) == weights_sha256(bench.state.unet)
+    assert weights_sha256(restored.ema.module) == weights_sha256(bench.state.ema.module)
+    for ours, theirs in zip(bench.state.unet.parameters(), restored.unet.parameters(), strict=True):
+        for key, value in bench.state.optimizer.state[ours].items():
+            assert torch.equal(value, restored.optimizer.state[theirs][key]), key
+
+
+def test_the_operator_judges_it_identical(bench: Bench) -> None:
+    bench.save(3)
+    (judgement,) = survey(bench.store, wanted_from(bench.spec)).judgements
+    assert judgement.verdict.kind is VerdictKind.IDENTICAL, judgement.verdict.explanation
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda spec: spec["model"]["unet"]["config"].update(block_out_channels=[16, 32]),
+            "conv_in.weight: stored [8, 12, 3, 3], wanted [16, 12, 3, 3]",
+        ),
+        (lambda spec: spec["model"]["unet"]["config"].update(layers_per_block=2), "names missing"),
+        (lambda spec: spec["diffusion"].update(schedule="Linear"), "noise schedule"),
+        (
+            lambda spec: spec["diffusion"].update(schedule="Linear", predictionType="Epsilon"),
+            "prediction type is v_prediction, the job asks for epsilon",
+        ),
+        (lambda spec: spec["training"].update(seed=8), "training.seed"),
+        (lambda spec: spec["training"].update(globalBatchSize=8), "training.globalBatchSize"),
+    ],
+)
+def test_what_differs_is_named_in_the_words_of_the_verdict(
+    bench: Bench, changed: Callable[..., JobSpec], change: Callable[[dict[str, Any]], None], words: str
+) -> None:
+    bench.save(3)
+    asked = changed(bench.spec, change)
+    with pytest.raises(TrainerError) as refused:
+        bench.fetch(asked)
+    assert refused.value.code is ExitCode.INCOMPATIBLE_WEIGHTS
+    assert words in str(refused.value)
+    verdict = judge_folder(bench.store, bench.folder(3), wanted_from(asked)).verdict
+    assert verdict.explanation in str(refused.value)
+    assert not (bench.scratch / "restore").exists()
+
+
+def test_a_folder_without_manifest_is_no_checkpoint(bench: Bench) -> None:
+    bench.save(3)
+    bench.store.delete([f"{bench.folder(3)}/{layout.MANIFEST}"])
+    with pytest.raises(TrainerError, match=r"MANIFEST\.json was never written") as refused:
+        bench.fetch()
+    assert refused.value.code is ExitCode.INCOMPATIBLE_WEIGHTS
+
+
+def test_every_file_of_the_manifest_is_checked_bit_by_bit(bench: Bench) -> None:
+    manifest = bench.save(3)
+    for file in manifest.files:
+        key = f"{bench.folder(3)}/{file.path}"
+        whole = bench.store.read(key)
+        bench.store.put(key, whole[:-1] + bytes([whole[-1] ^ 1]))
+        with pytest.raises(TrainerError, match="is damaged") as refused:
+            bench.fetch()
+        assert file.path in str(refused.value)
+        bench.store.put(key, whole)
+    bench.fetch()
+
+
+def test_the_null_embedding_may_differ_in_its_last_bits_only() -> None:
+    check_null_embedding(NULL, NULL + 1e-5, "here")
+    for other in (NULL + 0.1, NULL[:4]):
+        with pytest.raises(TrainerError, match="another null embedding"):
+            check_null_embedding(NULL, other, "here")

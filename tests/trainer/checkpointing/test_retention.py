@@ -1,0 +1,122 @@
+"""Old checkpoints go, manifest first, and a deletion that was cut off is finished; nothing else is ever touched."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from t2i_checkpoint import layout
+from t2i_checkpoint.local import LocalStore
+from t2i_checkpoint.manifest import read_manifest
+from t2i_checkpoint.store import AccessDenied
+from t2i_trainer.checkpointing.retention import beyond_retained, retire_checkpoints
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from tests.trainer.checkpointing.conftest import Bench
+
+    from t2i_api.job import JobSpec
+    from t2i_checkpoint.store import Store
+
+
+def folders(store: Store) -> set[str]:
+    return {"/".join(info.key.split("/")[:2]) for info in store.list("checkpoints/")}
+
+
+def test_only_older_checkpoints_of_the_same_model_are_retired(bench: Bench) -> None:
+    for step in (1, 2, 3, 5):
+        bench.save(step)
+    foreign = "checkpoints/step-00000001-other"
+    bench.store.put(f"{foreign}/{layout.MANIFEST}", b"{not json")
+    bench.store.put("checkpoint-1/model.safetensors", b"of another program")
+    newest = bench.save(4)
+    gone = retire_checkpoints(bench.store, newest, 2)
+    assert gone == (bench.folder(2), bench.folder(1))
+    assert folders(bench.store) == {bench.folder(step) for step in (3, 4, 5)} | {foreign}
+    assert bench.store.head("checkpoint-1/model.safetensors") is not None
+
+
+def test_checkpoints_of_another_meaning_are_no_surplus(bench: Bench, changed: Callable[..., JobSpec]) -> None:
+    """They wait for the operator's archive: same names and seed, another noise schedule."""
+    bench.save(1)
+    bench.spec = changed(bench.spec, lambda spec: spec["diffusion"].update(schedule="Linear"))
+    assert retire_checkpoints(bench.store, bench.save(2), 1) == ()
+    assert folders(bench.store) == {bench.folder(1), bench.folder(2)}
+
+
+def test_retaining_one_keeps_the_one_just_committed(bench: Bench) -> None:
+    newest = bench.save(7)
+    older = layout.parse_folder("checkpoints/step-00000006-a")
+    same = layout.parse_folder(bench.folder(7))
+    assert older is not None
+    assert same is not None
+    foreign = replace(older, writer=None)
+    assert beyond_retained([older, same, foreign], newest, 1) == (older,)
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class MortalStore(LocalStore):
+    """A directory store whose process is killed before its n-th change; a deletion of many keys is many changes."""
+
+    lives = 0
+
+    def _spend(self) -> None:
+        if self.lives == 0:
+            raise Killed
+        self.lives -= 1
+
+    def create(self, key: str, data: bytes) -> None:
+        self._spend()
+        super().create(key, data)
+
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            self._spend()
+            super().delete([key])
+
+
+def test_killed_anywhere_in_a_deletion_the_next_retention_finishes_it(bench: Bench) -> None:
+    for lives in range(1000):
+        for step in (1, 2, 3):
+            bench.save(step)
+        newest = read_manifest(bench.store, bench.folder(3))
+        assert newest is not None
+        dying = MortalStore(bench.scratch / "bucket")
+        dying.lives = lives
+        try:
+            retire_checkpoints(dying, newest, 2)
+        except Killed:
+            for step in (2, 3):
+                assert read_manifest(bench.store, bench.folder(step)) is not None
+        else:
+            assert lives > 8  # mark, manifest, seven files, mark
+            break
+        retire_checkpoints(bench.store, newest, 2)
+        assert folders(bench.store) == {bench.folder(2), bench.folder(3)}
+
+
+class SealedStore(LocalStore):
+    """A store whose credentials may write and not delete."""
+
+    def delete(self, keys: Iterable[str]) -> None:
+        raise AccessDenied(
+            f"may not delete {len(list(keys))}", uri=self.uri, operation="delete", way_out="Grant s3:DeleteObject"
+        )
+
+
+def test_a_deletion_that_is_refused_is_said_and_does_not_end_the_run(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.save(1)
+    newest = bench.save(2)
+    with caplog.at_level(logging.WARNING):
+        assert retire_checkpoints(SealedStore(bench.scratch / "bucket"), newest, 1) == ()
+    assert "Grant s3:DeleteObject" in caplog.text
+    assert read_manifest(bench.store, bench.folder(1)) is not None

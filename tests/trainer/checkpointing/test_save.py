@@ -1,0 +1,140 @@
+"""A checkpoint appears with its manifest, which tells everything about it, and is never written into again."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from safetensors.torch import load
+
+from t2i_api.progress import ExitCode
+from t2i_api.status import VerdictKind
+from t2i_checkpoint import layout
+from t2i_checkpoint.architecture import Architecture
+from t2i_checkpoint.local import LocalStore
+from t2i_checkpoint.manifest import InitialWeightsFacts, read_manifest
+from t2i_checkpoint.wanted import model_config_sha256
+from t2i_trainer.failures import TrainerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.trainer.checkpointing.conftest import Bench
+
+    from t2i_checkpoint.store import Store
+
+
+def contents(store: Store) -> dict[str, bytes]:
+    return {info.key: store.read(info.key) for info in store.list("")}
+
+
+def test_the_manifest_lists_every_file_with_its_checksum(bench: Bench) -> None:
+    manifest = bench.save(3)
+    folder = bench.folder(3)
+    assert read_manifest(bench.store, folder) == manifest
+    listed = {f"{folder}/{file.path}" for file in manifest.files} | {f"{folder}/{layout.MANIFEST}"}
+    assert {info.key for info in bench.store.list("checkpoints/")} == listed
+    for file in manifest.files:
+        assert hashlib.sha256(bench.store.read(f"{folder}/{file.path}")).hexdigest() == file.sha256
+    assert (manifest.samples_seen, manifest.epoch, manifest.position_in_epoch) == (12, 1, 2)
+
+
+def test_the_manifest_tells_what_every_safetensors_file_holds_and_of_which_config(bench: Bench) -> None:
+    manifest = bench.save(3)
+    assert manifest.model_config_sha256 == model_config_sha256(bench.spec)
+    for file in manifest.files:
+        if file.path.endswith(".safetensors"):
+            tensors = load(bench.store.read(f"{bench.folder(3)}/{file.path}"))
+            shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+            assert file.architecture_fingerprint == Architecture.from_shapes(shapes).fingerprint(), file.path
+        else:
+            assert file.architecture_fingerprint is None
+
+
+def test_the_manifest_remembers_the_weights_that_the_run_began_with(bench: Bench) -> None:
+    facts = InitialWeightsFacts(uri="s3://b/p", verdict=VerdictKind.PARTIAL, step=9, fresh=("conv_in.weight",))
+    assert bench.save(3, initial_weights=facts).initial_weights == facts
+    assert bench.save(6).initial_weights is None
+
+
+def test_a_committed_checkpoint_is_not_written_into_again(bench: Bench) -> None:
+    """The pod of an attempt that is started again comes by the same step, perhaps with other last bits."""
+    first = bench.save(3)
+    before = contents(bench.store)
+    with torch.no_grad():
+        next(bench.state.unet.parameters()).add_(1)
+    assert bench.save(3) == first
+    assert contents(bench.store) == before
+
+
+def test_another_models_checkpoint_of_the_same_name_stops_the_run(bench: Bench) -> None:
+    bench.save(3)
+    before = contents(bench.store)
+    bench.state.unet = torch.nn.Linear(2, 2)
+    with pytest.raises(TrainerError, match="another model's checkpoint") as refused:
+        bench.save(3)
+    assert refused.value.code is ExitCode.INCOMPATIBLE_WEIGHTS
+    assert contents(bench.store) == before
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class MortalStore(LocalStore):
+    """A directory store whose process is killed before its n-th write, counted from 0."""
+
+    lives = 1000
+
+    def _spend(self) -> None:
+        if self.lives == 0:
+            raise Killed
+        self.lives -= 1
+
+    def create(self, key: str, data: bytes) -> None:
+        self._spend()
+        super().create(key, data)
+
+    def put(self, key: str, data: bytes) -> None:
+        self._spend()
+        super().put(key, data)
+
+    def upload(self, key: str, path: object) -> None:
+        self._spend()
+        super().upload(key, path)  # type: ignore[arg-type]  # a Path, which the test does not name
+
+
+def deaths(bench: Bench) -> Iterator[int]:
+    """Save step 6 in a process that dies before each of its writes in turn; ends with the save that is not cut off."""
+    root = bench.scratch / "bucket"
+    for lives in range(1000):
+        store = MortalStore(root)
+        store.lives = lives
+        bench.store = store
+        try:
+            bench.save(6)
+        except Killed:
+            yield lives
+        else:
+            return
+
+
+def test_killed_before_any_write_of_a_save_the_checkpoint_before_stays_and_the_save_can_be_repeated(
+    bench: Bench,
+) -> None:
+    before = bench.save(3)
+    kept = contents(bench.store)
+    cut = 0
+    for cut in deaths(bench):  # noqa: B007  # the last one is looked at below
+        store = LocalStore(bench.scratch / "bucket")
+        assert read_manifest(store, bench.folder(3)) == before
+        assert read_manifest(store, bench.folder(6)) is None
+        now = contents(store)
+        assert {key: now[key] for key in kept if key != layout.METRICS} == {
+            key: kept[key] for key in kept if key != layout.METRICS
+        }
+    files = len(before.files)
+    assert cut == files + 1  # every file, then the metrics; before the last one the manifest
+    assert read_manifest(bench.store, bench.folder(6)) is not None

@@ -1,0 +1,152 @@
+"""What the first step of an attempt starts from: a checkpoint, initial weights, or seeded random weights.
+
+Whichever it is, all ranks hold the same tensors afterwards, which is proved by hash before the first step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import shutil
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from t2i_api.progress import ExitCode
+from t2i_checkpoint.manifest import InitialWeightsFacts
+from t2i_trainer.checkpointing.initial_weights import facts_of, fill_module, log_beginning, plan_initial_weights
+from t2i_trainer.checkpointing.judging import wanted_of
+from t2i_trainer.checkpointing.restore import check_null_embedding, fetch_checkpoint, load_checkpoint, open_fetched
+from t2i_trainer.checkpointing.state import TrainingState, weights_sha256
+from t2i_trainer.ema import ExponentialMovingAverage
+from t2i_trainer.failures import TrainerError
+from t2i_trainer.metrics_log import MetricsLog
+from t2i_trainer.model import architecture_of
+from t2i_trainer.optim import build_optimizer
+
+if TYPE_CHECKING:
+    import torch
+
+    from t2i_api.attempt import InitialWeightsDocument
+    from t2i_checkpoint.store import Store
+    from t2i_trainer.configuration import RunConfiguration
+    from t2i_trainer.data.imagefolder import CaptionedPictures
+    from t2i_trainer.telemetry import Telemetry
+    from t2i_trainer.world import World
+
+logger = logging.getLogger("t2i_trainer")
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """Where an attempt stands before its first step; `null_embedding` float32 [T, D] is that of the whole run."""
+
+    state: TrainingState
+    null_embedding: torch.Tensor
+    metrics: MetricsLog
+    initial_weights: InitialWeightsFacts | None
+    described: str
+
+
+@dataclass(frozen=True)
+class Starter:
+    """What every kind of beginning needs; `null_embedding` is what the text encoder gives today."""
+
+    configuration: RunConfiguration
+    world: World
+    telemetry: Telemetry
+    store: Store
+    unet: torch.nn.Module
+    pictures: CaptionedPictures
+    null_embedding: torch.Tensor
+
+    def begin(self) -> Beginning:
+        """Follow the attempt document; raises TrainerError, StoreError."""
+        attempt = self.configuration.attempt
+        if attempt.resume_from is not None:
+            beginning = self._resume(attempt.resume_from)
+        elif attempt.initial_weights is not None:
+            beginning = self._begin_with(attempt.initial_weights)
+        else:
+            beginning = self._begin_afresh()
+        if beginning.initial_weights is not None:
+            tensors = len(self.unet.state_dict())
+            self.telemetry.began_with(beginning.initial_weights, tensors - len(beginning.initial_weights.fresh))
+        check_equal_beginning(self.world, beginning.state)
+        return beginning
+
+    def _begin_afresh(self) -> Beginning:
+        # The same seed gives other last bits on another kind of processor.
+        for tensor in self.unet.state_dict().values():
+            self.world.share(tensor)
+        return Beginning(self._state(None), self.null_embedding, MetricsLog(), None, "from step 0")
+
+    def _begin_with(self, given: InitialWeightsDocument) -> Beginning:
+        location = self.configuration.open_initial_weights(given)
+        plan = None
+        if self.world.leads:
+            wanted = replace(wanted_of(self.configuration.spec, architecture_of(self.unet)), run=None)
+            plan = plan_initial_weights(location, given, wanted)
+        text = self.world.share_text("" if plan is None else facts_of(plan, given).model_dump_json())
+        facts = InitialWeightsFacts.model_validate_json(text)
+        if plan is not None:
+            log_beginning(plan, facts)
+        fill_module(self.unet, location.store, {} if plan is None else plan.weights, self.world, given)
+        state = self._state(facts)  # the average begins as the weights
+        average = {} if plan is None or plan.ema is None else plan.ema
+        fill_module(state.ema.module, location.store, average, self.world, given)
+        return Beginning(
+            state, self.null_embedding, MetricsLog(), facts, f"from step 0 with the weights of {given.uri}"
+        )
+
+    def _resume(self, name: str) -> Beginning:
+        directory = self.configuration.run_directory / "restore"
+        if self.world.leads_pod:
+            wanted = wanted_of(self.configuration.spec, architecture_of(self.unet))
+            fetch_checkpoint(self.store, name, wanted, directory)
+        self.world.wait()
+        fetched = open_fetched(directory)
+        stored = fetched.null_embedding()
+        check_null_embedding(stored, self.null_embedding, name)
+        state = self._state(fetched.manifest.initial_weights)
+        load_checkpoint(fetched, state)
+        self._compare_data(fetched.trainer_state.dataset_size, fetched.trainer_state.dataset_sha256)
+        self.telemetry.resumed(state.step, name, fetched.trainer_state.loss_smoothed)
+        metrics = MetricsLog.resumed(self.store, state.step)
+        self.world.wait()
+        if self.world.leads_pod:
+            shutil.rmtree(directory)  # as large as three models, and scratch space is small
+        renamed = "" if fetched.names is None else " under the model's new names"
+        described = f"resumed from {name}{renamed}"
+        return Beginning(state, stored, metrics, fetched.manifest.initial_weights, described)
+
+    def _state(self, initial_weights: InitialWeightsFacts | None) -> TrainingState:
+        training = self.configuration.spec.training
+        # Only random values are worth forgetting; weights that were trained count from the first step.
+        warms_up = initial_weights is None or bool(initial_weights.fresh)
+        average = ExponentialMovingAverage(self.unet, training.ema.decay, warms_up=warms_up)
+        return TrainingState(self.unet, average, build_optimizer(self.unet, training))
+
+    def _compare_data(self, size: int, sha256: str) -> None:
+        if (size, sha256) != (len(self.pictures), self.pictures.sha256):
+            logger.warning(
+                "%s has changed since the checkpoint: %d pictures now, %d then. Training goes on with what is there "
+                "now; the order of samples is a new one",
+                self.configuration.spec.data.uri,
+                len(self.pictures),
+                size,
+            )
+
+
+def check_equal_beginning(world: World, state: TrainingState) -> None:
+    """Raise TrainerError unless all ranks hold the same weights and averages."""
+    if world.size == 1:
+        return
+    mine = hashlib.sha256((weights_sha256(state.unet) + weights_sha256(state.ema.module)).encode()).hexdigest()
+    everyone = world.gather_digests(mine)
+    if len(set(everyone)) > 1:
+        raise TrainerError(
+            ExitCode.CRASHED,
+            f"the ranks begin with different weights ({', '.join(each[:8] for each in everyone)}). No step was taken; "
+            "nothing was changed",
+        )
+    logger.info("all %d ranks begin with the same weights (%s)", world.size, mine[:8])
