@@ -96,7 +96,7 @@ def choose(survey: Survey, on_incompatible: OnIncompatible, initial_weights: Sur
     blocking = [item for item in newer if item.verdict.kind is VerdictKind.UNREADABLE]
     if blocking:
         return _unreadable(blocking[0])
-    unfit = _unfit(survey, on_incompatible)
+    unfit = tuple(item for item in survey.judgements if has_to_leave(item, on_incompatible))
     if unfit:
         return _refused(unfit[0]) if on_incompatible is OnIncompatible.FAIL else Archive(unfit)
     skipped = tuple(item for item in newer if item.verdict.kind is VerdictKind.INCOMPLETE)
@@ -127,10 +127,10 @@ def _newer_than(judgements: Sequence[Judgement], resumable: Judgement | None) ->
     return tuple(newer)
 
 
-def _unfit(survey: Survey, on_incompatible: OnIncompatible) -> tuple[Judgement, ...]:
-    """Return what has to leave before anything starts; a partial fit may serve a warm start."""
-    stays = {VerdictKind.PARTIAL} if on_incompatible is OnIncompatible.WARM_START else set()
-    return tuple(item for item in survey.archivable if item.verdict.kind not in stays)
+def has_to_leave(judgement: Judgement, on_incompatible: OnIncompatible) -> bool:
+    """Whether a checkpoint has to be put away before anything starts; a partial fit may serve a warm start."""
+    serves = on_incompatible is OnIncompatible.WARM_START and judgement.verdict.kind is VerdictKind.PARTIAL
+    return judgement.verdict.archivable and not serves
 
 
 def _begin(

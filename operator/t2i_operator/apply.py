@@ -5,7 +5,7 @@ from typing import Any
 
 from t2i_api.attempt import child_name
 from t2i_api.job import DiffusionTrainingJob
-from t2i_operator.build import children
+from t2i_operator.build import Beginning, children
 from t2i_operator.cluster import (
     BATCH_JOBS,
     BY_KIND,
@@ -39,7 +39,7 @@ class Applier:
             case StartPreflight():
                 self._desk.start_preflight(job, action.attempt)
             case StartArchive():
-                self._desk.start_archive(job, action.attempt, action.judgements)
+                self._desk.start_archive(job, action)
             case CreateAttempt():
                 await self._create_attempt(job, action)
             case DeleteAttempt():
@@ -50,9 +50,8 @@ class Applier:
                 await self._cluster.delete(TRAINING_JOBS, {"metadata": itself}, propagation="Background")
 
     async def _create_attempt(self, job: DiffusionTrainingJob, action: CreateAttempt) -> None:
-        for child in children(
-            job, attempt=action.attempt, resume_from=action.resume_from, default_image=self._trainer_image
-        ):
+        beginning = Beginning(resume_from=action.resume_from, initial_weights=action.initial_weights)
+        for child in children(job, attempt=action.attempt, beginning=beginning, default_image=self._trainer_image):
             await self._create_or_confirm(job, child)
 
     async def _create_or_confirm(self, job: DiffusionTrainingJob, child: dict[str, Any]) -> None:

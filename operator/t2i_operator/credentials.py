@@ -30,13 +30,25 @@ async def read_credentials(cluster: Cluster, job: DiffusionTrainingJob, *, ambie
             "checkpoint.credentialsSecretRef is missing: name a Secret with AWS_ACCESS_KEY_ID and "
             "AWS_SECRET_ACCESS_KEY, or let the operator use its own identity for every job: --ambient-credentials"
         )
-    namespace = job.metadata.namespace
-    where = f"checkpoint.credentialsSecretRef: Secret {namespace}/{reference.name}"
+    return await _read(cluster, job.metadata.namespace, reference.name, "checkpoint.credentialsSecretRef")
+
+
+async def read_initial_weights_credentials(cluster: Cluster, job: DiffusionTrainingJob) -> Credentials | None:
+    """Return the credentials that `model.initialWeights` names, None if it names none; raises as the above does."""
+    weights = job.spec.model.initial_weights
+    if weights is None or weights.credentials_secret_ref is None:
+        return None
+    name = weights.credentials_secret_ref.name
+    return await _read(cluster, job.metadata.namespace, name, "model.initialWeights.credentialsSecretRef")
+
+
+async def _read(cluster: Cluster, namespace: str, name: str, field: str) -> Credentials:
+    where = f"{field}: Secret {namespace}/{name}"
     try:
-        raw = await cluster.get(SECRETS, namespace, reference.name)
+        raw = await cluster.get(SECRETS, namespace, name)
     except NotFoundError as error:
         keys = " ".join(f"--from-literal={key}=..." for key in _REQUIRED)
-        command = f"kubectl -n {namespace} create secret generic {reference.name} {keys}"
+        command = f"kubectl -n {namespace} create secret generic {name} {keys}"
         raise CredentialsError(f"{where} does not exist. Create it: {command}") from error
     except ForbiddenError as error:
         raise CredentialsError(

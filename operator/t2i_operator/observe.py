@@ -18,6 +18,7 @@ from t2i_operator.facts import attempts_of
 from t2i_operator.observed import Observed
 from t2i_operator.progress_poll import ProgressPoller
 from t2i_operator.storage import StorageDesk
+from t2i_operator.workqueue import ExpectedError
 
 
 class Observer:
@@ -73,27 +74,43 @@ class Observer:
         self._watched_since.pop(uid, None)
 
 
+class UnreadableStatusError(ExpectedError):
+    """A status that another version of the operator wrote, or somebody by hand; `job` has real metadata only."""
+
+    def __init__(self, raw: RawObject, why: str) -> None:
+        super().__init__(
+            f"the status of {JobKey.of(raw)} cannot be read, nothing is done about this job: {why}. Run the operator's "
+            "version that wrote it, or mend it: kubectl edit dtj --subresource=status"
+        )
+        self.job = _without_spec(raw, None)
+
+
 def read_job(raw: dict[str, Any]) -> tuple[DiffusionTrainingJob, str]:
     """Return the job and why its spec cannot be read, if so: then only metadata and status of it are real.
 
-    Raises ValueError for a status that cannot be read: it is ours, and nothing is safe without the attempt number.
+    Raises UnreadableStatusError for a status that cannot be read: it is ours, and nothing is safe without the attempt
+    number.
     """
     try:
         status = JobStatus.model_validate(raw["status"]) if raw.get("status") else None
     except ValidationError as error:
-        raise ValueError(f"status of {JobKey.of(raw)} cannot be read: {describe(error)}") from error
+        raise UnreadableStatusError(raw, describe(error)) from error
     try:
         return DiffusionTrainingJob.from_object(raw), ""
     except ValidationError as error:
-        # Mended fields only where decisions look before they see that the spec is invalid.
-        mended: dict[str, Any] = {
-            "workers": Workers(),
-            "failure_policy": FailurePolicy(),
-            "managed_by": _controller(raw),
-        }
-        spec = JobSpec.model_construct(**mended)
-        metadata = ObjectMetadata.model_validate(raw["metadata"])
-        return DiffusionTrainingJob.model_construct(metadata=metadata, spec=spec, status=status), describe(error)
+        return _without_spec(raw, status), describe(error)
+
+
+def _without_spec(raw: RawObject, status: JobStatus | None) -> DiffusionTrainingJob:
+    # Mended fields only where decisions look before they see that the spec is invalid.
+    mended: dict[str, Any] = {
+        "workers": Workers(),
+        "failure_policy": FailurePolicy(),
+        "managed_by": _controller(raw),
+    }
+    spec = JobSpec.model_construct(**mended)
+    metadata = ObjectMetadata.model_validate(raw["metadata"])
+    return DiffusionTrainingJob.model_construct(metadata=metadata, spec=spec, status=status)
 
 
 def _controller(raw: RawObject) -> str | None:

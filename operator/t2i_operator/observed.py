@@ -97,6 +97,10 @@ class ArchiveFacts:
     objects: int = 0
     bytes_total: int = 0
     bytes_done: int = 0
+    method: str = ""  # Move or Reference; empty until it is known
+    bytes_per_second: float | None = None
+    eta_seconds: float | None = None
+    warning: str = ""  # what the store does not honour, and what was done instead
     done: bool = False
     error: StorageError | None = None
     finished_at: datetime | None = None
@@ -109,9 +113,18 @@ class PreflightFacts:
     attempt: int
     running: bool = False
     survey: Survey | None = None
+    initial_weights: Survey | None = None  # of model.initialWeights.uri, when nothing in the prefix can be resumed
     error: StorageError | None = None
     finished_at: datetime | None = None
     last_archive: ArchiveFacts | None = None  # the newest completed one below the job's URI, whoever made it
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedAction:
+    """An action that the API server refused; `action` is the name of its class in `plan`."""
+
+    action: str
+    message: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,6 +140,7 @@ class Observed:
     progress: Progress | None = None  # the newest that rank 0 of the newest attempt reported, if any
     invalid_spec: str = ""  # why the spec cannot be read although the API server took it
     last_status_write: datetime | None = field(default=None)
+    failed_action: FailedAction | None = None  # what the API server refused last time
     watched_since: datetime | None = None  # since when this process polls the job: a stall is never older than that
 
     def attempt(self, number: int) -> AttemptFacts | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
-from t2i_api.status import JobStatus
+from t2i_api.status import InitialWeightsStatus, JobStatus
 from t2i_checkpoint.inspect import Judgement
 
 
@@ -21,7 +21,7 @@ class StartPreflight:
 
 @dataclass(frozen=True, kw_only=True)
 class StartArchive:
-    """Move these checkpoints, all of them foreign, to the archive; the result is observed later."""
+    """Put these checkpoints, none of which can serve, into the archive; the result is observed later."""
 
     attempt: int
     judgements: tuple[Judgement, ...]
@@ -33,6 +33,7 @@ class CreateAttempt:
 
     attempt: int
     resume_from: str | None
+    initial_weights: InitialWeightsStatus | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

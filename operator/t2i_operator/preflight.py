@@ -1,131 +1,65 @@
-"""What a storage worker does in a thread: look at a bucket, move what does not fit; outcomes, never exceptions."""
+"""What a storage worker does in a thread before an attempt: look at the bucket; outcomes, never exceptions."""
 
-import logging
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import t2i_checkpoint.s3  # noqa: F401  # boto3 takes a second to import: at start, not in the first preflight
 from t2i_api.job import DiffusionTrainingJob
-from t2i_checkpoint import layout
-from t2i_checkpoint.archive import ArchiveError, ArchiveProgress, SourceChangedError, plan_archive, run_archive
-from t2i_checkpoint.archive_plan import MAX_DOCUMENT_BYTES, ArchiveManifest, parse_archive_manifest
 from t2i_checkpoint.archive_resume import finish_archives
-from t2i_checkpoint.inspect import Judgement, survey
-from t2i_checkpoint.open import open_store
-from t2i_checkpoint.store import AccessDenied, Credentials, InvalidLocation, Store, StoreError
-from t2i_checkpoint.unet_options import UnsupportedConfigError
+from t2i_checkpoint.inspect import Survey, survey, survey_location
+from t2i_checkpoint.open import open_location
+from t2i_checkpoint.store import Credentials
+from t2i_checkpoint.verdict import Wanted
 from t2i_checkpoint.wanted import wanted_from
-from t2i_operator.observed import ArchiveFacts, PreflightFacts, StorageError, StorageErrorKind
+from t2i_operator.bucket import job_store, last_archive, refuse_directory, storage_error
+from t2i_operator.observed import PreflightFacts, StorageError
 
-log = logging.getLogger(__name__)
+_WEIGHTS = "model.initialWeights"
 
 
-def run_preflight(job: DiffusionTrainingJob, attempt: int, credentials: Credentials | None) -> PreflightFacts:
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """Credentials by purpose: None is the process's own identity, a StorageError why there are none.
+
+    `initial_weights` are those of its own Secret; what cannot be read there matters only if the weights are needed.
+    """
+
+    checkpoint: Credentials | None
+    initial_weights: Credentials | StorageError | None = None
+
+
+def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys) -> PreflightFacts:
     """Finish what a killed process left of an archive, then judge every checkpoint; blocking."""
     facts = PreflightFacts(attempt=attempt)
     try:
         wanted = wanted_from(job.spec)
-        store = _store(job, credentials)
+        store = job_store(job, keys.checkpoint)
         finish_archives(store, wanted)
         found = survey(store, wanted)
-        facts = replace(facts, survey=found, last_archive=_last_archive(store, attempt))
+        facts = replace(facts, survey=found, last_archive=last_archive(store, attempt))
     except Exception as error:  # noqa: BLE001  # the last boundary of the thread: whatever it was becomes an outcome
-        facts = replace(facts, error=_explain(error))
+        return replace(facts, error=storage_error(error), finished_at=datetime.now(UTC))
+    if job.spec.model.initial_weights is not None and found.resumable is None:
+        weights = _survey_initial_weights(job, wanted, keys)
+        named = {"error": weights} if isinstance(weights, StorageError) else {"initial_weights": weights}
+        facts = replace(facts, **named)
     return replace(facts, finished_at=datetime.now(UTC))
 
 
-def run_job_archive(
-    job: DiffusionTrainingJob,
-    attempt: int,
-    judgements: Sequence[Judgement],
-    credentials: Credentials | None,
-    report: Callable[[ArchiveFacts], None],
-) -> ArchiveFacts:
-    """Move these checkpoints to the archive; blocking. `report` is called from this thread as it goes on."""
-    facts = ArchiveFacts(attempt=attempt, running=True, checkpoints=len(judgements))
+def _survey_initial_weights(job: DiffusionTrainingJob, wanted: Wanted, keys: Keys) -> Survey | StorageError:
+    """Judge what lies at `model.initialWeights.uri`: only the model matters, for the run begins at step 0."""
+    weights, checkpoint = job.spec.model.initial_weights, job.spec.checkpoint
+    if weights is None or isinstance(keys.initial_weights, StorageError):
+        return keys.initial_weights if isinstance(keys.initial_weights, StorageError) else Survey((), 0, 0, 0.0)
     try:
-        intent = plan_archive(judgements, now=datetime.now(UTC))
-        facts = replace(
-            facts,
-            location=f"{layout.ARCHIVE}{intent.name}",
-            objects=len(intent.entries),
-            bytes_total=intent.size_bytes,
+        refuse_directory(weights.uri, f"{_WEIGHTS}.uri")
+        location = open_location(
+            weights.uri,
+            endpoint=weights.endpoint or checkpoint.endpoint,
+            credentials=keys.initial_weights or keys.checkpoint,
+            region=weights.region or checkpoint.region,
         )
-        report(facts)
-
-        def progressed(progress: ArchiveProgress) -> None:
-            # Deleting begins at zero again; for the user it is still what was copied.
-            done = progress.bytes_done if progress.stage == "Copying" else intent.size_bytes
-            report(replace(facts, bytes_done=done))
-
-        run_archive(_store(job, credentials), intent, progressed)
-        facts = replace(facts, bytes_done=intent.size_bytes, done=True)
+        return survey_location(location.store, replace(wanted, run=None), key=location.key)
     except Exception as error:  # noqa: BLE001  # the last boundary of the thread: whatever it was becomes an outcome
-        facts = replace(facts, error=_explain(error))
-    return replace(facts, running=False, finished_at=datetime.now(UTC))
-
-
-def _store(job: DiffusionTrainingJob, credentials: Credentials | None) -> Store:
-    checkpoint = job.spec.checkpoint
-    if not checkpoint.uri.startswith("s3://"):
-        raise InvalidLocation(
-            "a directory lies on one machine, not in the cluster",
-            uri=checkpoint.uri,
-            operation="open",
-            way_out="Write checkpoint.uri: s3://bucket/prefix",
-        )
-    return open_store(checkpoint.uri, endpoint=checkpoint.endpoint, credentials=credentials, region=checkpoint.region)
-
-
-def _last_archive(store: Store, attempt: int) -> ArchiveFacts | None:
-    """Return the newest completed archive, whoever made it: names begin with the time."""
-    completed = {
-        name
-        for name, _, rest in (
-            info.key.removeprefix(layout.ARCHIVE).partition("/") for info in store.list(layout.ARCHIVE)
-        )
-        if rest == layout.COMPLETED and layout.parse_archive_name(name) is not None
-    }
-    if not completed:
-        return None
-    key = f"{layout.ARCHIVE}{max(completed)}/{layout.MANIFEST}"
-    try:
-        manifest: ArchiveManifest = parse_archive_manifest(store.read(key, 0, MAX_DOCUMENT_BYTES + 1), key)
-    except (ArchiveError, StoreError) as error:
-        # Only what the status shows of the past depends on it.
-        log.warning("the newest archive cannot be shown: %s", error)
-        return None
-    return ArchiveFacts(
-        attempt=attempt,
-        location=manifest.root.rstrip("/"),
-        checkpoints=len(manifest.folders),
-        objects=len(manifest.objects),
-        bytes_total=manifest.size_bytes,
-        bytes_done=manifest.size_bytes,
-        done=True,
-        finished_at=manifest.committed_at,
-    )
-
-
-def _explain(error: Exception) -> StorageError:
-    kind = StorageErrorKind.UNAVAILABLE
-    match error:
-        case AccessDenied():
-            kind = StorageErrorKind.ACCESS_DENIED
-        case InvalidLocation():
-            kind = StorageErrorKind.INVALID_LOCATION
-        case UnsupportedConfigError():
-            kind = StorageErrorKind.UNSUPPORTED_MODEL
-        case SourceChangedError():
-            kind = StorageErrorKind.SOURCE_CHANGED
-        case ArchiveError():
-            kind = StorageErrorKind.ARCHIVE_FAILED
-        case StoreError():
-            pass
-        case _:
-            log.error("storage work failed unexpectedly", exc_info=error)
-            return StorageError(
-                kind=kind, message=f"unexpected {type(error).__name__}: {error}; see the operator's log"
-            )
-    return StorageError(kind=kind, message=str(error))
+        wrong = storage_error(error)
+        return replace(wrong, message=f"{_WEIGHTS}.uri: {wrong.message}")

@@ -5,20 +5,21 @@ in the status what was decided, and decides again.
 """
 
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from t2i_api.attempt import KIND
-from t2i_api.job import API_VERSION
+from t2i_api.job import API_VERSION, DiffusionTrainingJob
 from t2i_api.status import JobStatus
 from t2i_operator.apply import Applier
 from t2i_operator.cache import JobCache, JobKey
-from t2i_operator.cluster import EVENTS, TRAINING_JOBS, Cluster, ClusterError, ConflictError
+from t2i_operator.cluster import EVENTS, TRAINING_JOBS, Cluster, ClusterError, ConflictError, UnreachableError
 from t2i_operator.decide import decide
+from t2i_operator.decide.reasons import EventReason
 from t2i_operator.events import event_object
-from t2i_operator.observe import Observer
-from t2i_operator.observed import Observed
+from t2i_operator.observe import Observer, UnreadableStatusError
+from t2i_operator.observed import FailedAction, Observed
 from t2i_operator.plan import Event, Plan
 
 log = logging.getLogger(__name__)
@@ -42,37 +43,46 @@ class Reconciler:
     applier: Applier
     instance: str
     remembering: tuple[Forgetful, ...] = ()
+    failed: dict[JobKey, FailedAction] = field(default_factory=dict)
     written_at: dict[JobKey, datetime] = field(default_factory=dict)
     uids: dict[JobKey, str] = field(default_factory=dict)
 
     async def reconcile(self, key: JobKey) -> float | None:
         """Move one job one step on; returns the seconds until it is due again, None if only news makes it so."""
-        seen = await self.observer.observe(key, self.written_at.get(key))
+        try:
+            seen = await self.observer.observe(key, self.written_at.get(key))
+        except UnreadableStatusError as error:
+            await self._announce(error.job, (_unreadable(error),), str(error.job.metadata.resource_version))
+            raise
         if seen is None:
             self._is_gone(key)
             return None
         observed, raw = seen
         self._notice_incarnation(key, observed.job.metadata.uid)
         self.cache.put(raw)
-        plan = decide(observed)
+        plan = decide(replace(observed, failed_action=self.failed.get(key)))
         if plan.status is None:
             return None
         if _must_wait(plan, observed):
             return _seconds(plan.requeue_after)
         version = await self._write_status(key, raw, observed, plan.status)
-        await self._act(observed, plan, version)
-        await self._announce(observed, plan.events, version)
+        await self._act(key, observed, plan, version)
+        await self._announce(observed.job, plan.events, version)
         return _seconds(plan.requeue_after)
 
-    async def _act(self, observed: Observed, plan: Plan, version: str) -> None:
+    async def _act(self, key: JobKey, observed: Observed, plan: Plan, version: str) -> None:
         for action in plan.actions:
             try:
                 await self.applier.apply(observed.job, action)
             except ClusterError as error:
-                reason = f"{type(action).__name__}Failed"
-                failure = Event(reason=reason, message=str(error), type="Warning")
-                await self._announce(observed, (*plan.events, failure), version)
+                name = type(action).__name__
+                if not isinstance(error, UnreachableError):
+                    # The next decision says it in a condition, before it tries again.
+                    self.failed[key] = FailedAction(action=name, message=str(error))
+                failure = Event(reason=f"{name}Failed", message=str(error), type="Warning")
+                await self._announce(observed.job, (*plan.events, failure), version)
                 raise
+        self.failed.pop(key, None)
 
     def _is_gone(self, key: JobKey) -> None:
         self._notice_incarnation(key, None)
@@ -87,6 +97,7 @@ class Reconciler:
             for memory in (*self.remembering, self.observer):
                 memory.forget(old)
             self.written_at.pop(key, None)
+            self.failed.pop(key, None)
         if uid is None:
             self.uids.pop(key, None)
         else:
@@ -109,10 +120,10 @@ class Reconciler:
         self.cache.put(written)
         return str(written["metadata"]["resourceVersion"])
 
-    async def _announce(self, observed: Observed, events: tuple[Event, ...], version: str) -> None:
+    async def _announce(self, job: DiffusionTrainingJob, events: tuple[Event, ...], version: str) -> None:
         for event in events:
-            log.info("event %s: %s", event.reason, event.message, extra={"job": observed.job.metadata.name})
-            body = event_object(observed.job, event, version=version, instance=self.instance)
+            log.info("event %s: %s", event.reason, event.message, extra={"job": job.metadata.name})
+            body = event_object(job, event, version=version, instance=self.instance)
             try:
                 await self.cluster.create(EVENTS, body)
             except ConflictError:
@@ -120,6 +131,10 @@ class Reconciler:
             except ClusterError as error:
                 # Events are a courtesy: the condition says the same, and no decision depends on one.
                 log.warning("event %s not written: %s", event.reason, error)
+
+
+def _unreadable(error: UnreadableStatusError) -> Event:
+    return Event(reason=EventReason.STATUS_UNREADABLE, message=str(error), type="Warning")
 
 
 def _must_wait(plan: Plan, observed: Observed) -> bool:

@@ -7,20 +7,22 @@ preflight, whoever runs it.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from t2i_api.job import DiffusionTrainingJob
-from t2i_checkpoint.inspect import Judgement
 from t2i_checkpoint.store import Credentials
+from t2i_operator.archive_work import run_job_archive
 from t2i_operator.cache import JobKey
 from t2i_operator.cluster import Cluster, ClusterError
-from t2i_operator.credentials import CredentialsError, read_credentials
+from t2i_operator.credentials import CredentialsError, read_credentials, read_initial_weights_credentials
 from t2i_operator.observed import ArchiveFacts, PreflightFacts, StorageError, StorageErrorKind
-from t2i_operator.preflight import run_job_archive, run_preflight
+from t2i_operator.plan import StartArchive
+from t2i_operator.preflight import Keys, run_preflight
+from t2i_operator.probes import Probes
 
 log = logging.getLogger(__name__)
 _REPORT_EVERY_SECONDS = 1.0
@@ -33,6 +35,7 @@ class StorageDesk:
         self._cluster = cluster
         self._mark = mark
         self._ambient = ambient
+        self._probes = Probes()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="storage")
         self._preflights: dict[str, PreflightFacts] = {}
         self._archives: dict[str, ArchiveFacts] = {}
@@ -55,14 +58,14 @@ class StorageDesk:
         self._preflights[uid] = PreflightFacts(attempt=attempt, running=True)
         self._spawn(self._preflight(job, attempt))
 
-    def start_archive(self, job: DiffusionTrainingJob, attempt: int, judgements: tuple[Judgement, ...]) -> None:
-        """Move checkpoints to the archive, unless that is going on already."""
+    def start_archive(self, job: DiffusionTrainingJob, action: StartArchive) -> None:
+        """Put checkpoints away, unless that is going on already."""
         uid = job.metadata.uid
         known, looking = self._archives.get(uid), self._preflights.get(uid)
         if (known is not None and known.running) or (looking and looking.running):
             return
-        self._archives[uid] = ArchiveFacts(attempt=attempt, running=True, checkpoints=len(judgements))
-        self._spawn(self._archive(job, attempt, judgements))
+        self._archives[uid] = ArchiveFacts(attempt=action.attempt, running=True, checkpoints=len(action.judgements))
+        self._spawn(self._archive(job, action))
 
     def forget(self, uid: str) -> None:
         """Drop the outcomes of a job that is gone; work that runs ends by itself."""
@@ -75,12 +78,14 @@ class StorageDesk:
 
     async def _preflight(self, job: DiffusionTrainingJob, attempt: int) -> None:
         uid = job.metadata.uid
-        credentials = await self._credentials(job)
+        credentials = await self._credentials(read_credentials(self._cluster, job, ambient=self._ambient))
         if isinstance(credentials, StorageError):
             facts = PreflightFacts(attempt=attempt, error=credentials, finished_at=datetime.now(UTC))
         else:
+            weights = await self._credentials(read_initial_weights_credentials(self._cluster, job))
+            keys = Keys(checkpoint=credentials, initial_weights=weights)
             loop = asyncio.get_running_loop()
-            facts = await loop.run_in_executor(self._pool, run_preflight, job, attempt, credentials)
+            facts = await loop.run_in_executor(self._pool, run_preflight, job, attempt, keys)
         current = self._preflights.get(uid)
         if current is None or current.attempt != attempt:
             return
@@ -104,16 +109,16 @@ class StorageDesk:
             log.warning("preflight failed: %s", facts.error.message, extra={"job": str(_key(job))})
         self._mark(_key(job))
 
-    async def _archive(self, job: DiffusionTrainingJob, attempt: int, judgements: tuple[Judgement, ...]) -> None:
+    async def _archive(self, job: DiffusionTrainingJob, action: StartArchive) -> None:
         uid, key = job.metadata.uid, _key(job)
-        credentials = await self._credentials(job)
+        credentials = await self._credentials(read_credentials(self._cluster, job, ambient=self._ambient))
         if isinstance(credentials, StorageError):
-            facts = ArchiveFacts(attempt=attempt, error=credentials, finished_at=datetime.now(UTC))
+            facts = ArchiveFacts(attempt=action.attempt, error=credentials, finished_at=datetime.now(UTC))
         else:
             loop = asyncio.get_running_loop()
             report = _Throttled(lambda news: loop.call_soon_threadsafe(self._archive_went_on, uid, key, news))
             facts = await loop.run_in_executor(
-                self._pool, run_job_archive, job, attempt, judgements, credentials, report
+                self._pool, run_job_archive, job, action, credentials, self._probes, report
             )
         if uid in self._archives:
             self._archives[uid] = facts
@@ -127,9 +132,9 @@ class StorageDesk:
             self._archives[uid] = replace(news, running=True)
             self._mark(key)
 
-    async def _credentials(self, job: DiffusionTrainingJob) -> Credentials | StorageError | None:
+    async def _credentials(self, reading: Awaitable[Credentials | None]) -> Credentials | StorageError | None:
         try:
-            return await read_credentials(self._cluster, job, ambient=self._ambient)
+            return await reading
         except CredentialsError as error:
             return StorageError(kind=StorageErrorKind.CREDENTIALS_MISSING, message=str(error))
         except ClusterError as error:

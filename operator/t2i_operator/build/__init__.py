@@ -3,16 +3,19 @@
 from typing import Any
 
 from t2i_api.job import DiffusionTrainingJob
+from t2i_operator.build.beginning import Beginning
 from t2i_operator.build.documents import config_map
 from t2i_operator.build.objects import batch_job, service
 
+__all__ = ["Beginning", "children"]
+
 
 def children(
-    job: DiffusionTrainingJob, *, attempt: int, resume_from: str | None, default_image: str
+    job: DiffusionTrainingJob, *, attempt: int, beginning: Beginning, default_image: str
 ) -> tuple[dict[str, Any], ...]:
     """Return the attempt's objects in the order in which they are created: the Job, which asks for GPUs, last."""
     return (
         service(job, attempt),
-        config_map(job, attempt, resume_from),
-        batch_job(job, attempt, resume_from, default_image),
+        config_map(job, attempt, beginning),
+        batch_job(job, attempt, beginning, default_image),
     )

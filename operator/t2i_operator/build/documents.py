@@ -7,10 +7,11 @@ import yaml
 
 from t2i_api.attempt import ATTEMPT_FILE, JOB_FILE, KIND, AttemptDocument, child_name
 from t2i_api.job import API_VERSION, DiffusionTrainingJob
+from t2i_operator.build.beginning import Beginning
 from t2i_operator.build.metadata import child_metadata
 
 
-def attempt_document(job: DiffusionTrainingJob, attempt: int, resume_from: str | None) -> AttemptDocument:
+def attempt_document(job: DiffusionTrainingJob, attempt: int, beginning: Beginning) -> AttemptDocument:
     """Return `attempt.json`; the rendezvous is pod 0 of the Indexed Job behind the headless Service."""
     name = child_name(job.metadata.name, attempt)
     return AttemptDocument(
@@ -20,12 +21,13 @@ def attempt_document(job: DiffusionTrainingJob, attempt: int, resume_from: str |
         attempt=attempt,
         workers=job.spec.workers.count,
         processes_per_worker=job.spec.workers.processes_per_worker,
-        resume_from=resume_from,
+        resume_from=beginning.resume_from,
+        initial_weights=beginning.weights_document,
         rendezvous_address=f"{name}-0.{name}",
     )
 
 
-def config_map(job: DiffusionTrainingJob, attempt: int, resume_from: str | None) -> dict[str, Any]:
+def config_map(job: DiffusionTrainingJob, attempt: int, beginning: Beginning) -> dict[str, Any]:
     """Return the immutable ConfigMap with both files."""
     document = {
         "apiVersion": API_VERSION,
@@ -33,7 +35,7 @@ def config_map(job: DiffusionTrainingJob, attempt: int, resume_from: str | None)
         "metadata": {"name": job.metadata.name, "namespace": job.metadata.namespace, "uid": job.metadata.uid},
         "spec": job.spec.to_wire(),
     }
-    attempt_json = attempt_document(job, attempt, resume_from).to_wire()
+    attempt_json = attempt_document(job, attempt, beginning).to_wire()
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -8,6 +8,7 @@ from typing import Any
 
 from t2i_api.attempt import CONTAINER_NAME, METRICS_PORT, RENDEZVOUS_PORT, labels
 from t2i_api.job import DiffusionTrainingJob
+from t2i_operator.build.beginning import Beginning
 from t2i_operator.build.metadata import child_metadata
 from t2i_operator.build.pods import pod_template
 
@@ -30,7 +31,7 @@ def service(job: DiffusionTrainingJob, attempt: int) -> dict[str, Any]:
     }
 
 
-def batch_job(job: DiffusionTrainingJob, attempt: int, resume_from: str | None, default_image: str) -> dict[str, Any]:
+def batch_job(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
     """Return the Indexed Job of one attempt."""
     workers = job.spec.workers.count
     return {
@@ -55,6 +56,6 @@ def batch_job(job: DiffusionTrainingJob, attempt: int, resume_from: str | None, 
                     },
                 ]
             },
-            "template": pod_template(job, attempt, resume_from, default_image),
+            "template": pod_template(job, attempt, beginning, default_image),
         },
     }

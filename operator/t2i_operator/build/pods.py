@@ -7,6 +7,7 @@ from t2i_api.attempt import (
     CONFIGURATION_DIRECTORY,
     CONTAINER_NAME,
     GPU_RESOURCE,
+    INITIAL_WEIGHTS_VARIABLES,
     METRICS_PORT,
     RENDEZVOUS_PORT,
     SCRATCH_DIRECTORY,
@@ -16,14 +17,13 @@ from t2i_api.attempt import (
 )
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.spec_run import PodTemplate
+from t2i_operator.build.beginning import Beginning
 
 USER_ID = 65532
 _CREDENTIAL_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
 
 
-def pod_template(
-    job: DiffusionTrainingJob, attempt: int, resume_from: str | None, default_image: str
-) -> dict[str, Any]:
+def pod_template(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
     """Return the template of every pod of an attempt; our labels and annotations win over the user's."""
     template = job.spec.workers.template
     annotations = {
@@ -31,18 +31,18 @@ def pod_template(
         "prometheus.io/scrape": "true",
         "prometheus.io/port": str(METRICS_PORT),
     }
-    if resume_from is not None:
-        annotations[ANNOTATION_CHECKPOINT] = resume_from
+    if beginning.resume_from is not None:
+        annotations[ANNOTATION_CHECKPOINT] = beginning.resume_from
     return {
         "metadata": {
             "labels": {**template.labels, **labels(job.metadata.name, attempt)},
             "annotations": annotations,
         },
-        "spec": _pod_spec(job, attempt, default_image),
+        "spec": _pod_spec(job, attempt, beginning, default_image),
     }
 
 
-def _pod_spec(job: DiffusionTrainingJob, attempt: int, default_image: str) -> dict[str, Any]:
+def _pod_spec(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
     template = job.spec.workers.template
     name = child_name(job.metadata.name, attempt)
     spec: dict[str, Any] = {
@@ -59,7 +59,7 @@ def _pod_spec(job: DiffusionTrainingJob, attempt: int, default_image: str) -> di
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, attempt, default_image)],
+        "containers": [_container(job, attempt, beginning, default_image)],
         "volumes": [
             {"name": "configuration", "configMap": {"name": name}},
             {"name": "scratch", "emptyDir": {}},
@@ -83,12 +83,12 @@ def _placement(template: PodTemplate) -> dict[str, Any]:
     return {key: value for key, value in optional.items() if value}
 
 
-def _container(job: DiffusionTrainingJob, attempt: int, default_image: str) -> dict[str, Any]:
+def _container(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
     return {
         "name": CONTAINER_NAME,
         "image": job.spec.workers.image or default_image,
         "imagePullPolicy": "IfNotPresent",
-        "env": _environment(job, attempt),
+        "env": _environment(job, attempt, beginning),
         "ports": [
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"},
@@ -109,7 +109,7 @@ def _container(job: DiffusionTrainingJob, attempt: int, default_image: str) -> d
     }
 
 
-def _environment(job: DiffusionTrainingJob, attempt: int) -> list[dict[str, Any]]:
+def _environment(job: DiffusionTrainingJob, attempt: int, beginning: Beginning) -> list[dict[str, Any]]:
     name = child_name(job.metadata.name, attempt)
     ours: dict[str, str] = {
         "MASTER_ADDR": f"{name}-0.{name}",
@@ -128,10 +128,19 @@ def _environment(job: DiffusionTrainingJob, attempt: int) -> list[dict[str, Any]
     ]
     reference = job.spec.checkpoint.credentials_secret_ref
     if reference is not None:
-        for key, optional in _CREDENTIAL_KEYS:
-            selector = {"name": reference.name, "key": key, "optional": optional}
-            environment.append({"name": key, "valueFrom": {"secretKeyRef": selector}})
+        environment += _credentials(reference.name)
+    weights = beginning.initial_weights
+    if weights is not None and weights.credentials_secret is not None:
+        environment += _credentials(weights.credentials_secret, prefix=INITIAL_WEIGHTS_VARIABLES)
     return environment
+
+
+def _credentials(secret: str, *, prefix: str = "") -> list[dict[str, Any]]:
+    """Return references into a Secret of the pod's, and so of the job's, own namespace: its values pass us by."""
+    return [
+        {"name": prefix + key, "valueFrom": {"secretKeyRef": {"name": secret, "key": key, "optional": optional}}}
+        for key, optional in _CREDENTIAL_KEYS
+    ]
 
 
 def _resources(job: DiffusionTrainingJob) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from t2i_api.conditions import ConditionType, State
 from t2i_api.job import DEFAULT_CONTROLLER
 from t2i_operator.decide.draft import Draft
+from t2i_operator.decide.failed_action import show_failed_action
 from t2i_operator.decide.finished import finish, is_finished, tend_finished
 from t2i_operator.decide.preparation import prepare
 from t2i_operator.decide.reasons import ConditionReason
@@ -40,6 +41,8 @@ def decide(observed: Observed) -> Plan:
             prepare(draft)
         else:
             run(draft, attempt)
+    if not is_finished(draft.status):
+        show_failed_action(draft)
     return draft.plan()
 
 

@@ -1,11 +1,14 @@
-"""Foreign checkpoints go to the archive before anything starts; then the bucket is looked at afresh."""
+"""What does not fit goes to the archive before anything starts; then the bucket is looked at afresh."""
 
 from datetime import timedelta
 
 from t2i_api.conditions import CheckpointReason, ConditionType, State
+from t2i_api.spec_run import ArchiveMethod
 from t2i_api.status import ArchiveStatus
-from t2i_operator.decide.checkpoint import Archive
+from t2i_checkpoint.choose import Archive
 from t2i_operator.decide.draft import Draft
+from t2i_operator.decide.progress import readable, readable_bytes
+from t2i_operator.decide.reasons import EventReason
 from t2i_operator.observed import ArchiveFacts, PreflightFacts
 from t2i_operator.plan import StartArchive, StartPreflight
 
@@ -19,20 +22,23 @@ def archive(draft: Draft, preflight: PreflightFacts, choice: Archive, number: in
     if facts is not None and _is_answered(facts, preflight):
         # The survey is younger than that archive's end, and what it found still has to go.
         facts = None
-    message = f"moving {len(choice.judgements)} checkpoint(s) that do not fit to the archive, verifying every byte"
+    message = _intention(draft, facts, len(choice.judgements))
     if facts is None or facts.attempt != number:
         draft.actions.append(StartArchive(attempt=number, judgements=choice.judgements))
     elif facts.error is not None:
         _failed(draft, facts, number)
         return
     else:
-        _show(draft, facts)
+        _warn(draft, facts)
+        if facts.location:
+            draft.update(archive=archive_status(facts))
         if facts.done:
             # What was judged before the archive is stale now.
             draft.actions.append(StartPreflight(attempt=number))
     draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, "False", CheckpointReason.ARCHIVING, message)
     draft.condition(ConditionType.ADMITTED, "False", CheckpointReason.ARCHIVING, message)
     draft.state(State.ARCHIVING, message)
+    draft.update(message=f"{message}{_how_far(facts)}"[:4096])
     draft.look_again(_POLL)
 
 
@@ -44,6 +50,10 @@ def archive_status(facts: ArchiveFacts) -> ArchiveStatus:
         objects=facts.objects,
         bytes=facts.bytes_total,
         bytes_done=facts.bytes_done,
+        method=facts.method,
+        bytes_per_second=None if facts.done or facts.bytes_per_second is None else int(facts.bytes_per_second),
+        eta="" if facts.done else readable(facts.eta_seconds),
+        warning=facts.warning[:4096],
         completed_at=facts.finished_at.replace(microsecond=0) if facts.done and facts.finished_at else None,
     )
 
@@ -58,9 +68,30 @@ def _is_answered(facts: ArchiveFacts, preflight: PreflightFacts) -> bool:
     )
 
 
-def _show(draft: Draft, facts: ArchiveFacts) -> None:
-    if facts.location:
-        draft.update(archive=archive_status(facts))
+def _intention(draft: Draft, facts: ArchiveFacts | None, count: int) -> str:
+    asked = draft.observed.job.spec.checkpoint.archive.method
+    method = facts.method if facts is not None and facts.method else asked
+    if method == ArchiveMethod.REFERENCE:
+        return f"archiving {count} checkpoint(s) that do not fit by a pointer; their bytes stay where they are"
+    return f"moving {count} checkpoint(s) that do not fit to the archive, verifying every byte"
+
+
+def _how_far(facts: ArchiveFacts | None) -> str:
+    if facts is None or facts.done or not facts.bytes_done:
+        return ""
+    parts = [f"{readable_bytes(facts.bytes_done)} of {readable_bytes(facts.bytes_total)}"]
+    if facts.bytes_per_second:
+        parts.append(f"{readable_bytes(facts.bytes_per_second)}/s")
+    if facts.eta_seconds is not None:
+        parts.append(f"{readable(facts.eta_seconds)} left")
+    return f": {', '.join(parts)}"
+
+
+def _warn(draft: Draft, facts: ArchiveFacts) -> None:
+    """Say once what the store does not honour."""
+    told = draft.status.archive
+    if facts.warning and (told is None or told.location != facts.location or not told.warning):
+        draft.event(EventReason.STORE_NOT_SAFE, facts.warning, warning=True)
 
 
 def _failed(draft: Draft, facts: ArchiveFacts, number: int) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from t2i_api.conditions import ConditionType, State
-from t2i_api.status import Condition, ConditionStatus, JobStatus
+from t2i_api.status import Condition, ConditionStatus, JobStatus, ProgressStatus
 from t2i_operator.observed import Observed
 from t2i_operator.plan import Action, Event, Plan
 
@@ -75,7 +75,7 @@ class Draft:
     def plan(self) -> Plan:
         """Freeze it."""
         old = self.observed.job.status or JobStatus()
-        only_progress = self.status.model_copy(update={"progress": old.progress}) == old and old.progress is not None
+        only_progress = self.status != old and _without_progress(self.status) == _without_progress(old)
         return Plan(
             status=self.status,
             actions=tuple(self.actions),
@@ -83,3 +83,15 @@ class Draft:
             requeue_after=self.requeue_after,
             status_may_wait=only_progress,
         )
+
+
+def _without_progress(status: JobStatus) -> JobStatus:
+    """Blank out what moves by itself; the first report of progress is news, the next ones are not.
+
+    Whatever else changes the message changes the summary condition's message too.
+    """
+    progress, archive = status.progress, status.archive
+    if archive is not None:
+        archive = archive.model_copy(update={"bytes_done": 0, "bytes_per_second": None, "eta": ""})
+    blank = {"progress": progress and ProgressStatus(), "archive": archive, "message": ""}
+    return status.model_copy(update=blank)

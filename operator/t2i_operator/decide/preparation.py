@@ -7,14 +7,15 @@ later decision that reads them there (`running.py`).
 from datetime import timedelta
 
 from t2i_api.conditions import CheckpointReason, ConditionType, State
-from t2i_api.status import AttemptStatus, ConditionStatus
+from t2i_api.job import JobSpec
+from t2i_api.status import ConditionStatus
+from t2i_checkpoint.choose import Archive, BeginWith, Resume, StartFresh, Stop, choose
 from t2i_checkpoint.inspect import Survey
 from t2i_operator.decide import restart, verdict_status
 from t2i_operator.decide.archiving import archive
-from t2i_operator.decide.checkpoint import Archive, Choice, Resume, StartFresh, Stop, choose, decisive
+from t2i_operator.decide.beginning import begin
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.finished import finish
-from t2i_operator.decide.reasons import ConditionReason, EventReason
 from t2i_operator.observed import PreflightFacts, StorageError, StorageErrorKind
 from t2i_operator.plan import DeleteAttempt, StartPreflight
 
@@ -28,6 +29,11 @@ _REASONS = {
     StorageErrorKind.ARCHIVE_FAILED: CheckpointReason.ARCHIVE_FAILED,
     StorageErrorKind.SOURCE_CHANGED: CheckpointReason.ARCHIVE_FAILED,
 }
+_KNOWN_NOT_TO_FIT = {CheckpointReason.NOT_RESUMABLE, CheckpointReason.INITIAL_WEIGHTS_UNUSABLE}
+_NO_LATENTS = (
+    "model.vae: this version judges checkpoints of latent-space models but cannot train them yet. Remove model.vae to "
+    "train on pixels, or use t2i checkpoint verdict for the verdict alone"
+)
 
 
 def prepare(draft: Draft) -> None:
@@ -108,7 +114,7 @@ def stop(draft: Draft, reason: CheckpointReason, message: str) -> None:
     old = draft.status.condition(ConditionType.CHECKPOINT_COMPATIBLE)
     if old is None or old.reason != reason or old.message != message:
         draft.event(reason, message, warning=True)
-    known: ConditionStatus = "False" if reason is CheckpointReason.NOT_RESUMABLE else "Unknown"
+    known: ConditionStatus = "False" if reason in _KNOWN_NOT_TO_FIT else "Unknown"
     draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, known, reason, message)
     draft.condition(ConditionType.ADMITTED, "False", reason, message)
     draft.state(State.BLOCKED, message)
@@ -124,38 +130,36 @@ def _look_again_later(draft: Draft, facts: PreflightFacts, number: int) -> None:
 
 
 def _act_on(draft: Draft, facts: PreflightFacts, survey: Survey, number: int) -> None:
-    choice = choose(survey, draft.observed.job.spec.checkpoint.on_incompatible)
-    judgement = choice.judgement if isinstance(choice, Stop) else decisive(survey)
+    spec = draft.observed.job.spec
+    choice = choose(survey, spec.checkpoint.on_incompatible, _initial_weights(spec, facts))
+    goes_on = isinstance(choice, Resume | StartFresh | BeginWith)
+    if goes_on:
+        verdict_status.settle_archive(draft, facts, number)
     # The verdict that led to an archive stays readable: what the archive left behind is not news.
-    if not (isinstance(choice, StartFresh) and verdict_status.foreign_is_shown(draft, number)):
-        verdict_status.show(draft, survey, judgement, choice, number)
-    if isinstance(choice, Stop):
-        if choice.terminal:
-            draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, "False", choice.reason, choice.message)
-            finish(draft, State.INCOMPATIBLE_CHECKPOINT, choice.message)
-            return
-        stop(draft, choice.reason, choice.message)
-        _look_again_later(draft, facts, number)
+    if not (isinstance(choice, StartFresh) and verdict_status.unfit_is_shown(draft, number)):
+        verdict_status.show(draft, facts, survey, choice, number)
+    if spec.model.vae is not None:
+        # The verdict is given, but nothing is put away for a training that cannot be.
+        finish(draft, State.BAD_CONFIGURATION, _NO_LATENTS)
+    elif isinstance(choice, Stop):
+        _stopped(draft, facts, choice, number)
     elif isinstance(choice, Archive):
         archive(draft, facts, choice, number)
     else:
-        _admit(draft, facts, choice, number)
+        begin(draft, choice, number)
 
 
-def _admit(draft: Draft, facts: PreflightFacts, choice: Choice, number: int) -> None:
-    verdict_status.settle_archive(draft, facts, number)
-    resumed = choice.judgement if isinstance(choice, Resume) else None
-    draft.update(
-        attempt=AttemptStatus(
-            number=number,
-            resume_from=resumed.name if resumed else None,
-            resumed_from_step=resumed.step if resumed else None,
-            started_at=draft.now,
-        )
-    )
-    begin = f"resuming exactly at step {resumed.step} ({resumed.name})" if resumed else "starting at step 0"
-    verdict_status.compatible(draft, resumed, number)
-    draft.condition(ConditionType.ADMITTED, "True", ConditionReason.ADMITTED, f"attempt {number}: {begin}")
-    draft.state(State.RESTARTING if number > 1 else State.STARTING, f"attempt {number}: {begin}")
-    draft.event(EventReason.ATTEMPT_STARTED, f"attempt {number}: {begin}")
-    draft.look_again(timedelta(0))
+def _initial_weights(spec: JobSpec, facts: PreflightFacts) -> Survey | None:
+    """Return what lies at `model.initialWeights.uri`; an empty survey while it was not looked at."""
+    if spec.model.initial_weights is None:
+        return None
+    return facts.initial_weights or Survey((), 0, 0, 0.0)
+
+
+def _stopped(draft: Draft, facts: PreflightFacts, choice: Stop, number: int) -> None:
+    if choice.terminal:
+        draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, "False", choice.reason, choice.message)
+        finish(draft, State.INCOMPATIBLE_CHECKPOINT, choice.message)
+        return
+    stop(draft, choice.reason, choice.message)
+    _look_again_later(draft, facts, number)

@@ -7,6 +7,7 @@ from t2i_api.status import ProgressStatus
 from t2i_operator.observed import AttemptFacts
 
 _READABLE = 1e6
+_UNIT = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
@@ -53,6 +54,15 @@ def readable(seconds: float | None) -> str:
     if whole < _DAY:
         return f"{whole // _HOUR}h{whole % _HOUR // _MINUTE:02d}m"
     return f"{whole // _DAY}d{whole % _DAY // _HOUR:02d}h"
+
+
+def readable_bytes(count: float) -> str:
+    """Return a size as people say it, in powers of 1000: 512 B, 4.7 kB, 13.8 GB."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < _UNIT:
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= _UNIT
+    return f"{count:.1f} TB"
 
 
 def _known(new: int | None, old: int | None) -> int | None:

@@ -18,8 +18,11 @@ class EventReason(StrEnum):
     """Events besides those named like the condition that changed."""
 
     CHECKPOINT_JUDGED = "CheckpointJudged"
+    INITIAL_WEIGHTS = "InitialWeights"
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_ENDED = "AttemptEnded"
+    STATUS_UNREADABLE = "StatusUnreadable"
+    STORE_NOT_SAFE = "StoreNotSafe"
 
 
 class Cause(StrEnum):

@@ -26,7 +26,13 @@ def run(draft: Draft, attempt: AttemptStatus) -> None:
             # Created anew, it would share its name and its pods' names with what is left of it.
             _end(draft, attempt, Ending(Cause.JOB_DELETED, f"the Job of attempt {attempt.number} was deleted"))
         else:
-            draft.actions.append(CreateAttempt(attempt=attempt.number, resume_from=attempt.resume_from))
+            draft.actions.append(
+                CreateAttempt(
+                    attempt=attempt.number,
+                    resume_from=attempt.resume_from,
+                    initial_weights=attempt.initial_weights,
+                )
+            )
             draft.look_again(_POLL)
         return
     _report(draft, facts)
@@ -99,6 +105,8 @@ def _training(draft: Draft, attempt: AttemptStatus) -> None:
         draft.update(attempt=attempt)
     draft.condition(ConditionType.RUNNING, "True", State.TRAINING, f"all pods of attempt {attempt.number} run")
     begin = "step 0" if attempt.resumed_from_step is None else f"step {attempt.resumed_from_step}"
+    if attempt.initial_weights is not None:
+        begin += f" with the weights of {attempt.initial_weights.folder or attempt.initial_weights.uri}"
     draft.state(State.TRAINING, f"attempt {attempt.number} trains since {begin}")
     _watch_for_stall(draft, attempt)
 
@@ -139,7 +147,7 @@ def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
         finish(
             draft,
             State.INCOMPATIBLE_CHECKPOINT,
-            f"{ending.message}; the operator judged it identical twice: please report this with the trainer's log",
+            f"{ending.message}; the operator judged twice that it fits: please report this with the trainer's log",
         )
         return
     if ending.counted and restart.exhausted(draft.status.restarts, policy, draft.now):

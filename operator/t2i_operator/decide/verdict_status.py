@@ -1,10 +1,20 @@
 """The verdict as status, condition and event: what `kubectl describe` says of the checkpoints, and when it is said."""
 
+from collections.abc import Sequence
+
 from t2i_api.conditions import CheckpointReason, ConditionType
-from t2i_api.status import MAXIMUM_LISTED_NAMES, CheckpointStatus, ShapeMismatchStatus, VerdictKind
+from t2i_api.spec_run import ArchiveMethod
+from t2i_api.status import (
+    MAXIMUM_LISTED_NAMES,
+    ArchiveStatus,
+    CheckpointStatus,
+    ShapeMismatchStatus,
+    SkippedStatus,
+    VerdictKind,
+)
+from t2i_checkpoint.choose import BeginWith, Choice, Resume, StartFresh, decisive
 from t2i_checkpoint.inspect import Judgement, Survey
 from t2i_operator.decide.archiving import archive_status
-from t2i_operator.decide.checkpoint import Choice, Resume, StartFresh
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.reasons import EventReason
 from t2i_operator.observed import ArchiveFacts, PreflightFacts
@@ -12,29 +22,52 @@ from t2i_operator.observed import ArchiveFacts, PreflightFacts
 _NAMES_IN_EVENT = 3
 
 
-def show(draft: Draft, survey: Survey, judgement: Judgement | None, choice: Choice, number: int) -> None:
-    """Write the verdict into the status, and say it once."""
-    skipped = choice.skipped if isinstance(choice, Resume | StartFresh) else 0
-    new = _status(draft, survey, judgement, skipped, number)
-    old = draft.status.checkpoint
-    same = old is not None and (old.name, old.verdict, old.reason, old.judged_for_attempt) == (
-        new.name,
-        new.verdict,
-        new.reason,
-        new.judged_for_attempt,
+def show(draft: Draft, facts: PreflightFacts, survey: Survey, choice: Choice, number: int) -> None:
+    """Write the verdict that decides into the status, and say it once."""
+    judgement = decisive(survey, choice)
+    new = _status(draft, judgement, number)
+    given = draft.observed.job.spec.model.initial_weights
+    elsewhere = judgement is not None and judgement not in survey.judgements and given is not None
+    skipped = choice.skipped if isinstance(choice, Resume | StartFresh | BeginWith) else ()
+    costs = [item for item in (survey, facts.initial_weights) if item is not None]
+    new = new.model_copy(
+        update={
+            "uri": given.uri if elsewhere and given else None,
+            "skipped": len(skipped),
+            "skipped_reasons": _reasons(skipped),
+            "bytes_read": sum(item.bytes_read for item in costs),
+            "requests": sum(item.requests for item in costs),
+        }
     )
-    if same and old is not None:
+    old = draft.status.checkpoint
+    if old is not None and _what_is_said(old) == _what_is_said(new):
         new = new.model_copy(update={"judged_at": old.judged_at})
     elif judgement is not None:
-        foreign = new.verdict is not VerdictKind.IDENTICAL
-        draft.event(EventReason.CHECKPOINT_JUDGED, _sentence(judgement), warning=foreign)
+        draft.event(EventReason.CHECKPOINT_JUDGED, _sentence(judgement), warning=not judgement.verdict.resumable)
     draft.update(checkpoint=new)
 
 
-def foreign_is_shown(draft: Draft, number: int) -> bool:
+def _what_is_said(status: CheckpointStatus) -> tuple[object, ...]:
+    return status.uri, status.name, status.verdict, status.reason, status.judged_for_attempt
+
+
+def _reasons(skipped: Sequence[Judgement]) -> list[SkippedStatus]:
+    """Count checkpoints that were passed over by why, newest first."""
+    by_reason: dict[str, list[Judgement]] = {}
+    for judgement in skipped:
+        by_reason.setdefault(judgement.verdict.reason[:128], []).append(judgement)
+    return [
+        SkippedStatus(reason=reason, count=len(found), newest=found[0].name[:1024])
+        for reason, found in list(by_reason.items())[:MAXIMUM_LISTED_NAMES]
+    ]
+
+
+def unfit_is_shown(draft: Draft, number: int) -> bool:
     """Whether the status still shows the verdict whose checkpoints this very preflight had archived."""
     shown = draft.status.checkpoint
-    return shown is not None and shown.judged_for_attempt == number and shown.verdict is VerdictKind.FOREIGN
+    if shown is None or shown.judged_for_attempt != number or shown.uri is not None:
+        return False
+    return shown.verdict in {VerdictKind.FOREIGN, VerdictKind.PARTIAL}
 
 
 def settle_archive(draft: Draft, facts: PreflightFacts, number: int) -> None:
@@ -51,54 +84,32 @@ def settle_archive(draft: Draft, facts: PreflightFacts, number: int) -> None:
     if not told or (event_told is not None and event_told.reason == CheckpointReason.ARCHIVING):
         draft.event(
             CheckpointReason.ARCHIVED,
-            f"{new.checkpoints} checkpoint(s) moved to {new.location} "
-            f"({new.objects} objects, {new.bytes} bytes, every byte verified)",
+            _archived(new),
         )
     draft.update(archive=new)
+
+
+def _archived(archive: ArchiveStatus) -> str:
+    what = f"{archive.objects} objects, {archive.bytes} bytes"
+    if archive.method == ArchiveMethod.REFERENCE:
+        return f"{archive.checkpoints} checkpoint(s) archived by {archive.location} and left in place ({what})"
+    return f"{archive.checkpoints} checkpoint(s) moved to {archive.location} ({what}, every byte verified)"
 
 
 def _finished_for(draft: Draft, facts: PreflightFacts, number: int) -> ArchiveFacts | None:
     """Return the bucket's last archive if this attempt's verdict led to it: an older one is not this job's news."""
     shown, last = draft.status.checkpoint, facts.last_archive
-    if not foreign_is_shown(draft, number) or shown is None or last is None:
+    if not unfit_is_shown(draft, number) or shown is None or last is None:
         return None
     young = shown.judged_at is None or last.finished_at is None or last.finished_at >= shown.judged_at
     return last if young else None
 
 
-def compatible(draft: Draft, resumed: Judgement | None, number: int) -> None:
-    """Set the condition of an attempt that may start."""
-    if resumed is not None:
-        draft.condition(
-            ConditionType.CHECKPOINT_COMPATIBLE, "True", CheckpointReason.IDENTICAL, resumed.verdict.explanation
-        )
-    elif foreign_is_shown(draft, number) and draft.status.archive is not None:
-        where = draft.status.archive.location
-        draft.condition(
-            ConditionType.CHECKPOINT_COMPATIBLE,
-            "True",
-            CheckpointReason.ARCHIVED,
-            f"what did not fit lies in {where}; training starts at step 0",
-        )
-    else:
-        draft.condition(
-            ConditionType.CHECKPOINT_COMPATIBLE,
-            "True",
-            CheckpointReason.NO_CHECKPOINT,
-            "nothing to resume: training starts at step 0",
-        )
-
-
-def _status(draft: Draft, survey: Survey, judgement: Judgement | None, skipped: int, number: int) -> CheckpointStatus:
-    cost = {"judged_for_attempt": number, "judged_at": draft.now, "skipped": skipped}
+def _status(draft: Draft, judgement: Judgement | None, number: int) -> CheckpointStatus:
+    when = {"judged_for_attempt": number, "judged_at": draft.now}
     if judgement is None:
-        return CheckpointStatus(
-            reason=CheckpointReason.NO_CHECKPOINT,
-            explanation="no checkpoint lies in the job's prefix",
-            bytes_read=survey.bytes_read,
-            requests=survey.requests,
-            **cost,
-        )
+        explanation = "no checkpoint lies in the job's prefix"
+        return CheckpointStatus(reason=CheckpointReason.NO_CHECKPOINT, explanation=explanation, **when)
     verdict = judgement.verdict
     return CheckpointStatus(
         verdict=verdict.kind,
@@ -106,6 +117,7 @@ def _status(draft: Draft, survey: Survey, judgement: Judgement | None, skipped: 
         explanation=verdict.explanation[:4096],
         name=judgement.name[:1024],
         step=judgement.step,
+        stored_model=verdict.stored_model[:1024],
         matched=verdict.matched,
         missing=len(verdict.missing),
         unexpected=len(verdict.unexpected),
@@ -117,9 +129,7 @@ def _status(draft: Draft, survey: Survey, judgement: Judgement | None, skipped: 
             ShapeMismatchStatus(name=item.name[:1024], stored=list(item.stored)[:8], wanted=list(item.wanted)[:8])
             for item in verdict.mismatched[:MAXIMUM_LISTED_NAMES]
         ],
-        bytes_read=survey.bytes_read,
-        requests=survey.requests,
-        **cost,
+        **when,
     )
 
 

@@ -8,6 +8,8 @@ import yaml
 
 from t2i_api.attempt import AttemptDocument
 from t2i_api.job import DiffusionTrainingJob
+from t2i_api.status import InitialWeightsStatus, VerdictKind
+from t2i_operator.build import Beginning
 from t2i_operator.build.documents import attempt_document, config_map
 
 JobWith = Callable[..., DiffusionTrainingJob]
@@ -16,18 +18,18 @@ JobWith = Callable[..., DiffusionTrainingJob]
 @pytest.mark.parametrize("resume_from", [None, "step-00000010-0d1f3a5c-a1"])
 def test_both_files_read_back_as_they_were_meant(job_with: JobWith, resume_from: str | None) -> None:
     job = job_with()
-    made = config_map(job, 2, resume_from)
+    made = config_map(job, 2, Beginning(resume_from=resume_from))
     assert made["immutable"] is True
     assert DiffusionTrainingJob.from_object(yaml.safe_load(made["data"]["job.yaml"])).spec == job.spec
     document = AttemptDocument.model_validate(json.loads(made["data"]["attempt.json"]))
-    assert document == attempt_document(job, 2, resume_from)
+    assert document == attempt_document(job, 2, Beginning(resume_from=resume_from))
     assert document.resume_from == resume_from
 
 
 def test_a_small_learning_rate_survives_yaml(job_with: JobWith) -> None:
     # PyYAML reads 1e-05 as text: the float must be written in a form that YAML 1.1 takes for a number.
     job = job_with({"spec.training.learningRate": 1e-5})
-    read = yaml.safe_load(config_map(job, 1, None)["data"]["job.yaml"])
+    read = yaml.safe_load(config_map(job, 1, Beginning())["data"]["job.yaml"])
     assert read["spec"]["training"]["learningRate"] == 1e-5
     assert isinstance(read["spec"]["training"]["learningRate"], float)
 
@@ -43,6 +45,28 @@ def test_a_small_learning_rate_survives_yaml(job_with: JobWith) -> None:
 def test_the_world_is_what_the_job_asks_for(
     job_with: JobWith, workers: dict[str, int], processes: int, world_size: int
 ) -> None:
-    document = attempt_document(job_with({"spec.workers": workers}), 1, None)
+    document = attempt_document(job_with({"spec.workers": workers}), 1, Beginning())
     assert (document.processes_per_worker, document.world_size) == (processes, world_size)
     assert document.rendezvous_address == "emoji-1-0.emoji-1"
+
+
+def test_initial_weights_are_told_as_they_were_decided(job_with: JobWith) -> None:
+    weights = InitialWeightsStatus(
+        uri="s3://models/sd15",
+        endpoint="https://s3.example",
+        region="eu-central-1",
+        credentials_secret="models",
+        folder="checkpoint-5000",
+        verdict=VerdictKind.PARTIAL,
+        allow_partial=True,
+        fresh=2,
+    )
+    made = config_map(job_with(), 1, Beginning(initial_weights=weights))
+    assert json.loads(made["data"]["attempt.json"])["initialWeights"] == {
+        "uri": "s3://models/sd15",
+        "endpoint": "https://s3.example",
+        "region": "eu-central-1",
+        "folder": "checkpoint-5000",
+        "verdict": "partial",
+        "allowPartial": True,
+    }

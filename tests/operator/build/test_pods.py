@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 
 from t2i_api.job import DiffusionTrainingJob
+from t2i_api.status import InitialWeightsStatus, VerdictKind
+from t2i_operator.build import Beginning
 from t2i_operator.build.pods import pod_template
 
 JobWith = Callable[..., DiffusionTrainingJob]
@@ -14,7 +16,7 @@ JobWith = Callable[..., DiffusionTrainingJob]
 @pytest.fixture
 def template_with(job_with: JobWith) -> Callable[..., dict[str, Any]]:
     """Build the pod template of a job with some fields changed."""
-    return lambda changes=None, resume_from=None: pod_template(job_with(changes), 1, resume_from, "default:1")
+    return lambda changes=None, **begins: pod_template(job_with(changes), 1, Beginning(**begins), "default:1")
 
 
 def environment(template: dict[str, Any]) -> dict[str, Any]:
@@ -82,6 +84,20 @@ def test_credentials_come_from_the_secret_and_never_as_text(template_with: Calla
     for name, optional in (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True)):
         assert found[name] == {"secretKeyRef": {"name": "bucket", "key": name, "optional": optional}}
     assert not [name for name in environment(template_with()) if name.startswith("AWS_")]
+
+
+def test_another_stores_credentials_come_from_its_own_secret_beside_the_buckets(
+    template_with: Callable[..., dict[str, Any]],
+) -> None:
+    bucket = {"spec.checkpoint.credentialsSecretRef": {"name": "bucket"}}
+    weights = InitialWeightsStatus(uri="s3://models/sd15", verdict=VerdictKind.RENAMED)
+    assert not [name for name in environment(template_with(bucket, initial_weights=weights)) if "INITIAL" in name]
+    named = weights.model_copy(update={"credentials_secret": "models"})
+    found = environment(template_with(bucket, initial_weights=named))
+    assert found["AWS_ACCESS_KEY_ID"]["secretKeyRef"]["name"] == "bucket"
+    for name, optional in (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True)):
+        reference = {"name": "models", "key": name, "optional": optional}
+        assert found[f"T2I_INITIAL_WEIGHTS_{name}"] == {"secretKeyRef": reference}
 
 
 def test_ours_win_over_the_users(template_with: Callable[..., dict[str, Any]]) -> None:

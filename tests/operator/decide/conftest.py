@@ -11,7 +11,7 @@ from t2i_api.progress import ExitCode, Progress, TerminationMessage
 from t2i_api.status import JobStatus, VerdictKind
 from t2i_checkpoint.discovery import CheckpointFormat
 from t2i_checkpoint.inspect import Judgement, Survey
-from t2i_checkpoint.verdict import Verdict
+from t2i_checkpoint.verdict import Reason, Verdict
 from t2i_operator.observed import AttemptFacts, Observed, PodFacts, PodPhase, PreflightFacts
 
 JobWith = Callable[..., DiffusionTrainingJob]
@@ -19,11 +19,26 @@ JobWith = Callable[..., DiffusionTrainingJob]
 T0 = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
 
-def _judgement(kind: VerdictKind, step: int) -> Judgement:
+_REASONS = {
+    VerdictKind.RENAMED: Reason.NAMES_CONVERTIBLE,
+    VerdictKind.INFERENCE_ONLY: Reason.WEIGHTS_WITHOUT_RESUME_STATE,
+}
+
+
+def _judgement(kind: VerdictKind, step: int, reason: str = "") -> Judgement:
     own = kind in {VerdictKind.IDENTICAL, VerdictKind.INCOMPLETE}
     name = f"step-{step:08d}-w1" if own else f"checkpoint-{step}"
-    missing = ("conv_in.weight",) if kind is VerdictKind.FOREIGN else ()
-    verdict = Verdict(kind, "Reason", f"because {kind}", missing=missing, label="custom-unet")
+    missing = ("conv_in.weight",) if kind in {VerdictKind.FOREIGN, VerdictKind.PARTIAL} else ()
+    verdict = Verdict(
+        kind,
+        reason or _REASONS.get(kind, "Reason"),
+        f"because {kind}",
+        missing=missing,
+        label="custom-unet",
+        stored_model="home-made UNet",
+        fresh=missing if kind is VerdictKind.PARTIAL else (),
+        exact_resume=kind is VerdictKind.IDENTICAL,
+    )
     folder = f"checkpoints/{name}" if own else name
     return Judgement(name, folder, step, next(iter(CheckpointFormat)), 1000, (), verdict, "custom-unet", None)
 
@@ -35,11 +50,11 @@ def t0() -> datetime:
 
 
 @pytest.fixture(scope="session")
-def survey_of() -> Callable[[Iterable[tuple[VerdictKind, int]]], Survey]:
-    """Build a survey from (verdict, step) pairs, newest first."""
+def survey_of() -> Callable[[Iterable[tuple[Any, ...]]], Survey]:
+    """Build a survey from (verdict, step) or (verdict, step, reason), newest first."""
 
-    def build(found: Iterable[tuple[VerdictKind, int]]) -> Survey:
-        judgements = sorted((_judgement(kind, step) for kind, step in found), key=lambda item: -item.step)
+    def build(found: Iterable[tuple[Any, ...]]) -> Survey:
+        judgements = sorted((_judgement(*item) for item in found), key=lambda item: -item.step)
         return Survey(tuple(judgements), bytes_read=1234, requests=3, seconds=0.1)
 
     return build

@@ -23,6 +23,7 @@ from t2i_operator.decide import decide
 from t2i_operator.observed import (
     ArchiveFacts,
     AttemptFacts,
+    FailedAction,
     Observed,
     PodFacts,
     PodPhase,
@@ -71,8 +72,14 @@ ATTEMPTS = st.lists(
 ERRORS = st.builds(StorageError, kind=st.sampled_from(StorageErrorKind), message=TEXTS)
 ARCHIVES = st.builds(
     ArchiveFacts, attempt=NUMBERS, running=st.booleans(), location=st.sampled_from(["", "archive/T-x"]),
-    done=st.booleans(), error=st.none() | ERRORS, finished_at=st.none() | TIMES,
+    done=st.booleans(), error=st.none() | ERRORS, finished_at=st.none() | TIMES, warning=TEXTS,
+    method=st.sampled_from(["", "Move", "Reference"]), bytes_total=st.integers(0, 10**15),
+    bytes_done=st.integers(0, 10**15), bytes_per_second=st.none() | st.floats(0, 1e12),
+    eta_seconds=st.none() | st.floats(0, 1e300),
 )  # fmt: skip
+FAILED = st.builds(
+    FailedAction, action=st.sampled_from(["CreateAttempt", "DeleteAttempt", "StartPreflight"]), message=TEXTS
+)
 CONDITIONS = st.lists(
     made(
     Condition, type=st.sampled_from(ConditionType), status=st.sampled_from(["True", "False", "Unknown"]),
@@ -93,7 +100,9 @@ CHANGES = st.fixed_dictionaries(
     {},
     optional={
         "spec.suspend": st.booleans(),
-        "spec.checkpoint.onIncompatible": st.sampled_from(["Archive", "Fail"]),
+        "spec.checkpoint.onIncompatible": st.sampled_from(["Archive", "Fail", "WarmStart"]),
+        "spec.checkpoint.archive": st.sampled_from([{"method": "Reference"}, {"label": "x"}]),
+        "spec.model.initialWeights": st.just({"uri": "s3://t2i/other"}),
         "spec.failurePolicy.deadlineSeconds": st.integers(60, 10**6),
         "spec.failurePolicy.maxRestarts": st.integers(0, 60),
         "spec.ttlSecondsAfterFinished": st.integers(0, 10**6),
@@ -109,7 +118,8 @@ def test_whatever_is_observed_there_is_a_plan(
 ) -> None:
     surveys = st.none() | FOUND.map(survey_of)
     preflights = st.builds(
-        PreflightFacts, attempt=NUMBERS, running=st.booleans(), survey=surveys, error=st.none() | ERRORS,
+        PreflightFacts, attempt=NUMBERS, running=st.booleans(), survey=surveys, initial_weights=surveys,
+        error=st.none() | ERRORS,
         finished_at=st.none() | TIMES, last_archive=st.none() | ARCHIVES,
     )  # fmt: skip
     status = data.draw(st.none() | STATUSES)
@@ -121,6 +131,7 @@ def test_whatever_is_observed_there_is_a_plan(
         archive=data.draw(st.none() | ARCHIVES),
         progress=data.draw(st.none() | PROGRESS),
         invalid_spec=data.draw(TEXTS),
+        failed_action=data.draw(st.none() | FAILED),
         watched_since=data.draw(st.none() | TIMES),
     )
     plan = decide(observed)
@@ -134,4 +145,4 @@ def test_whatever_is_observed_there_is_a_plan(
             assert (status.attempt.number, status.attempt.finished_at) == (action.attempt, None)
         if isinstance(action, StartArchive):
             assert action.judgements
-            assert {judgement.verdict.kind for judgement in action.judgements} == {V.FOREIGN}
+            assert {judgement.verdict.kind for judgement in action.judgements} <= {V.FOREIGN, V.PARTIAL}

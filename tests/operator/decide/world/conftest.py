@@ -14,13 +14,13 @@ import pytest
 from t2i_api.conditions import State
 from t2i_api.progress import Progress
 from t2i_api.status import JobStatus
-from t2i_api.status import VerdictKind as StatusVerdict
 from t2i_api.status import VerdictKind as V
 from t2i_checkpoint.inspect import Survey
 from t2i_operator.decide import decide
 from t2i_operator.observed import (
     ArchiveFacts,
     AttemptFacts,
+    FailedAction,
     Observed,
     PodFacts,
     PodPhase,
@@ -33,6 +33,7 @@ from t2i_operator.plan import Action, CreateAttempt, DeleteAttempt, DeleteJob, E
 ObservedOf = Callable[..., Observed]
 SurveyOf = Callable[[Iterable[tuple[V, int]]], Survey]
 TARGET, PODS = 100, 2
+UNFIT = {V.FOREIGN, V.PARTIAL}
 
 
 @dataclass
@@ -45,6 +46,8 @@ class World:
     began: datetime
     changes: dict[str, Any] = field(default_factory=dict)
     bucket: dict[int, V] = field(default_factory=dict)
+    elsewhere: dict[int, V] = field(default_factory=dict)  # what lies at model.initialWeights.uri
+    failed_action: FailedAction | None = None
     archived: dict[int, V] = field(default_factory=dict)
     status: JobStatus | None = None
     attempts: dict[int, AttemptFacts] = field(default_factory=dict)
@@ -73,6 +76,7 @@ class World:
             preflight=self.preflight,
             archive=self.archive,
             progress=self.progress,
+            failed_action=self.failed_action,
             watched_since=self.watched_since or self.now,
         )
 
@@ -117,10 +121,10 @@ class World:
                 self.deleted = True
 
     def _start_archive(self, action: StartArchive) -> None:
-        assert {judgement.verdict.kind for judgement in action.judgements} == {V.FOREIGN}
+        assert {judgement.verdict.kind for judgement in action.judgements} <= UNFIT
         assert self.status is not None
         assert self.status.checkpoint is not None, "an archive before its verdict is persisted"
-        assert self.status.checkpoint.verdict is StatusVerdict.FOREIGN
+        assert self.status.checkpoint.verdict in UNFIT
         if self.archive is None or not self.archive.running:
             self.intent = frozenset(judgement.step for judgement in action.judgements)
             self.intent_recorded = False
@@ -131,6 +135,7 @@ class World:
         assert persisted.attempt is not None, "children before the attempt's number is persisted"
         assert persisted.attempt.number == action.attempt
         assert persisted.attempt.resume_from == action.resume_from
+        assert persisted.attempt.initial_weights == action.initial_weights
         assert persisted.checkpoint is not None, "children before the verdict is persisted"
         assert persisted.checkpoint.judged_for_attempt == action.attempt
         assert not self.alive(), "two attempts at once"
@@ -160,8 +165,13 @@ class World:
         if self.intent_recorded:
             self._move(running.attempt)
         survey = self.survey_of((kind, step) for step, kind in self.bucket.items())
+        weights = self.survey_of((kind, step) for step, kind in self.elsewhere.items())
         self.preflight = PreflightFacts(
-            attempt=running.attempt, survey=survey, finished_at=self.now, last_archive=self.last_archive
+            attempt=running.attempt,
+            survey=survey,
+            initial_weights=weights if "spec.model.initialWeights" in self.changes else None,
+            finished_at=self.now,
+            last_archive=self.last_archive,
         )
 
     def record_intent(self) -> None:
@@ -183,7 +193,7 @@ class World:
 
     def _move(self, attempt: int) -> None:
         moved = {step: self.bucket.pop(step) for step in sorted(self.intent) if step in self.bucket}
-        assert set(moved.values()) <= {V.FOREIGN}
+        assert set(moved.values()) <= UNFIT
         self.archived |= moved
         self.intent, self.intent_recorded = frozenset(), False
         self.last_archive = ArchiveFacts(

@@ -51,13 +51,23 @@ HAPPENINGS: dict[str, Callable[[Any], object]] = {
     "store up": lambda w: setattr(w, "store_down", False),
     "foreign checkpoint appears": lambda w: w.bucket.setdefault(w.step + 5, V.FOREIGN),
     "unreadable checkpoint appears": lambda w: w.bucket.setdefault(w.step + 6, V.UNREADABLE),
+    "partial checkpoint appears": lambda w: w.bucket.setdefault(w.step + 8, V.PARTIAL),
+    "another program's weights appear": lambda w: w.bucket.setdefault(w.step + 9, V.INFERENCE_ONLY),
     "incomplete checkpoint appears": lambda w: w.bucket.setdefault(w.step + 7, V.INCOMPLETE),
     "half a minute": lambda w: w.wait(30),
     "an hour": lambda w: w.wait(3600),
 }
 HISTORIES = st.lists(st.sampled_from(sorted(HAPPENINGS)), max_size=40)
-STARTS = st.dictionaries(st.integers(1, 9), st.sampled_from([V.FOREIGN, V.INCOMPLETE, V.UNREADABLE]), max_size=3)
+STARTS = st.dictionaries(
+    st.integers(1, 9), st.sampled_from([kind for kind in V if kind is not V.IDENTICAL]), max_size=3
+)
 PATIENT = {"spec.failurePolicy.maxRestarts": 60, "spec.failurePolicy.stallSeconds": 86400}
+UNFIT = {V.FOREIGN, V.PARTIAL}
+BLOCKING = {V.UNREADABLE, V.ADAPTER}
+POLICIES = st.fixed_dictionaries(
+    {"spec.checkpoint.onIncompatible": st.sampled_from(["Archive", "WarmStart"])},
+    optional={"spec.model.initialWeights": st.just({"uri": "s3://t2i/other"})},
+)
 
 
 def live(world: Any, history: list[str]) -> None:
@@ -65,28 +75,31 @@ def live(world: Any, history: list[str]) -> None:
     for happening in history:
         HAPPENINGS[happening](world)
         assert len(world.alive()) <= 1
-        assert set(world.archived.values()) <= {V.FOREIGN}
+        assert set(world.archived.values()) <= UNFIT
         world.wait(1)
 
 
 @settings(max_examples=200, deadline=None)
-@given(STARTS, HISTORIES)
-def test_every_history_ends_in_a_trained_model(new_world: NewWorld, start: dict[int, V], history: list[str]) -> None:
-    world = new_world(PATIENT, start)
+@given(STARTS, POLICIES, HISTORIES)
+def test_every_history_ends_in_a_trained_model(
+    new_world: NewWorld, start: dict[int, V], policy: dict[str, Any], history: list[str]
+) -> None:
+    world = new_world(PATIENT | policy, start)
+    world.elsewhere = {7: V.RENAMED}
     live(world, history)
     world.changes["spec.suspend"] = False
     world.store_down = False
-    world.bucket = {step: kind for step, kind in world.bucket.items() if kind is not V.UNREADABLE}
+    world.bucket = {step: kind for step, kind in world.bucket.items() if kind not in BLOCKING}
     assert world.until(State.COMPLETED) is State.COMPLETED
     assert world.status.condition("Succeeded").status == "True"
 
 
 @settings(max_examples=200, deadline=None)
-@given(STARTS, HISTORIES)
+@given(STARTS, POLICIES, HISTORIES)
 def test_deciding_again_settles_and_says_nothing_twice(
-    new_world: NewWorld, start: dict[int, V], history: list[str]
+    new_world: NewWorld, start: dict[int, V], policy: dict[str, Any], history: list[str]
 ) -> None:
-    world = new_world(PATIENT, start)
+    world = new_world(PATIENT | policy, start)
     live(world, history)
     seen: list[JobStatus | None] = []
     events: list[tuple[str, str]] = []
@@ -100,12 +113,13 @@ def test_deciding_again_settles_and_says_nothing_twice(
 
 
 @settings(max_examples=100, deadline=None)
-@given(STARTS, HISTORIES)
-def test_only_foreign_checkpoints_ever_leave_their_place(
-    new_world: NewWorld, start: dict[int, V], history: list[str]
+@given(STARTS, POLICIES, HISTORIES)
+def test_only_what_does_not_fit_ever_leaves_its_place(
+    new_world: NewWorld, start: dict[int, V], policy: dict[str, Any], history: list[str]
 ) -> None:
-    world = new_world(PATIENT, start)
-    kept = {step for step, kind in start.items() if kind is not V.FOREIGN}
+    world = new_world(PATIENT | policy, start)
+    leaves = {V.FOREIGN} if policy["spec.checkpoint.onIncompatible"] == "WarmStart" else UNFIT
+    kept = {step for step, kind in start.items() if kind not in leaves}
     live(world, history)
     assert kept <= world.bucket.keys()
 

@@ -75,7 +75,7 @@ def test_fail_instead_of_archive_ends_the_job_and_touches_nothing(new_world: New
     assert (world.bucket, world.created) == ({5: V.FOREIGN}, [])
 
 
-@pytest.mark.parametrize(("kind", "known"), [(V.UNREADABLE, "Unknown"), (V.INFERENCE_ONLY, "False")])
+@pytest.mark.parametrize(("kind", "known"), [(V.UNREADABLE, "Unknown"), (V.ADAPTER, "False")])
 def test_in_doubt_the_job_waits_says_so_once_and_goes_on_when_it_can(new_world: NewWorld, kind: V, known: str) -> None:
     world = new_world(bucket={5: kind})
     world.until(State.BLOCKED)
