@@ -14,6 +14,7 @@ _MATRIX, _IMAGE_KERNEL = 2, 4
 _FIRST_CONVOLUTIONS = ("input_conv", "conv_in", "input_blocks.0.0", "input_blocks.0", "in_conv", "init_conv", "conv1")
 _TEXT_PROJECTIONS = {"text_embed", "text_proj", "text_projection", "cond_embed", "context_proj", "caption_projection"}
 _CONTEXT_KEYS = (".attn2.to_k.weight", ".cross_attn.to_k.weight", ".encoder_kv.weight", ".to_kv.weight")
+_QUERIES = ("to_q.weight", "qkv.weight", "q_linear.weight", "q_proj.weight")
 _LORA_DOWN = (".lora_A.weight", ".lora_A.default.weight", ".lora_down.weight", ".lora.down.weight")
 
 
@@ -85,5 +86,6 @@ def _text_width(model: Architecture) -> int | None:
 
 
 def _first_width(model: Architecture, prefix: str) -> int | None:
-    shapes = (p.shape for name, p in model.parameters.items() if name.startswith(prefix))
+    """Return what the first block's queries are made from."""
+    shapes = (p.shape for name, p in model.parameters.items() if name.startswith(prefix) and name.endswith(_QUERIES))
     return next((shape[1] for shape in shapes if len(shape) == _MATRIX), None)

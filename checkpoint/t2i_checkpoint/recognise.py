@@ -5,6 +5,8 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from t2i_checkpoint.renaming_prefix import top_module
+
 if TYPE_CHECKING:
     from t2i_checkpoint.architecture import Architecture
 
@@ -40,14 +42,16 @@ _DESCRIBED = {
 def recognise(architecture: Architecture) -> ModelFamily:
     """Return the family; UNKNOWN where nothing is telling."""
     parts: set[str] = set()
+    tops: set[str] = set()
     for name in architecture:
         parts.update(name.split("."))
+        tops.add(top_module(name))
     if any(part.startswith(("lora_", "lora_A", "lora_B")) for part in parts):
         return ModelFamily.ADAPTER
     if parts & _OPENAI_BLOCK:
         # LDM is the same residual block with transformer blocks that home-made ones lack.
         is_ldm = "transformer_blocks" in parts and "input_blocks" in parts
         return ModelFamily.LDM_UNET if is_ldm else ModelFamily.CUSTOM_UNET
-    if parts & _DIFFUSERS_TOP and "resnets" in parts:
+    if tops & _DIFFUSERS_TOP and "resnets" in parts:
         return ModelFamily.DIFFUSERS_UNET
     return ModelFamily.UNKNOWN

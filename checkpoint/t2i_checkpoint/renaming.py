@@ -82,6 +82,8 @@ def translate(stored: Architecture, wanted: Architecture) -> Renaming:
 def _readings(names: Sequence[str], wanted: Architecture) -> Iterator[tuple[RenamingName, Mapping[str, str]]]:
     """Yield the rules that have something to say on these names."""
     yield RenamingName.NONE, {}
+    if not len(wanted):
+        return
     for rule, rename in _RULES.items():
         renamed = rename(names, wanted)
         if renamed:

@@ -60,6 +60,12 @@ def candidate_prefixes(names: Iterable[str]) -> tuple[str, ...]:
     return ("", *(prefix for prefix, _ in counted.most_common(_MOST_PREFIXES)))
 
 
+def top_module(name: str) -> str:
+    """Return the first part of a name that is no known prefix."""
+    parts = name.split(".", _DEEPEST + 1)
+    return next((part for part in parts[:_DEEPEST] if part not in _LEADING and part not in _WRAPPERS), parts[-1])
+
+
 def is_average(prefix: str) -> bool:
     """Whether a prefix names an exponential moving average beside the model itself."""
     return any("ema" in part.split("_") or part in {"averaged_model", "shadow"} for part in prefix.split("."))
