@@ -1,159 +1,47 @@
-"""What an archive is going to do, frozen before it begins, and what it did: the two documents in `archive/<name>/`.
-
-`INTENT.json` lists every key with size, ETag and time of writing; `MANIFEST.json` is the commit: from then on the
-archive is the checkpoint. Both are read back from a bucket that others can write to, so a document that would touch
-anything outside its own checkpoint folders is refused.
-"""
+"""From judgements to an archive's intent: which objects, in which order, under which name. Pure."""
 
 from __future__ import annotations
 
-from datetime import datetime  # pydantic resolves the annotation at run time
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from typing import TYPE_CHECKING
 
 from t2i_api.spec_run import ArchiveMethod
 from t2i_checkpoint import layout
-from t2i_checkpoint.headers.bounded_json import parse_object
-from t2i_checkpoint.headers.faults import HeaderError
-from t2i_checkpoint.store import ObjectInfo
+from t2i_checkpoint.archive_documents import (
+    MAX_DOCUMENT_BYTES,
+    ArchivedFolder,
+    ArchivedObject,
+    ArchiveEntry,
+    ArchiveError,
+    ArchiveIntent,
+    ArchiveManifest,
+    SourceChangedError,
+    parse_archive_manifest,
+    parse_intent,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Self
+    from datetime import datetime
 
     from t2i_checkpoint.inspect import Judgement
 
-MAX_DOCUMENT_BYTES = 8 * 1024 * 1024
-Count = Annotated[int, Field(ge=0, lt=2**63)]
+__all__ = [
+    "MAX_DOCUMENT_BYTES",
+    "ArchiveEntry",
+    "ArchiveError",
+    "ArchiveIntent",
+    "ArchiveManifest",
+    "ArchivedFolder",
+    "ArchivedObject",
+    "SourceChangedError",
+    "deletion_rank",
+    "parse_archive_manifest",
+    "parse_intent",
+    "plan_archive",
+]
 
-
-class ArchiveError(Exception):
-    """An archive cannot go on; nothing was lost. `reason` is a CamelCase constant, the message names the way out."""
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(detail)
-        self.reason = reason
-        self.detail = detail
-
-
-class SourceChangedError(ArchiveError):
-    """The checkpoint is no longer the one that was judged; nothing (more) was deleted."""
-
-    def __init__(self, detail: str) -> None:
-        super().__init__("SourceChanged", detail)
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, alias_generator=to_camel, populate_by_name=True)
-
-    def to_json(self) -> bytes:
-        """Serialise: stable, readable, camelCase."""
-        return (self.model_dump_json(by_alias=True, indent=1) + "\n").encode()
-
-
-class ArchiveEntry(_Model):
-    """One object to move, as it was when the checkpoint was judged."""
-
-    source: str
-    destination: str
-    size: Count
-    etag: str
-    modified_at: datetime
-
-    def is_unchanged(self, info: ObjectInfo | None) -> bool:
-        """Whether `info`, a fresh look at the source, still shows this object."""
-        return ObjectInfo(self.source, self.size, self.etag, self.modified_at).same_content_as(info)
-
-
-class ArchivedFolder(_Model):
-    """A checkpoint folder in the archive and the verdict that sent it there."""
-
-    folder: str
-    step: Count
-    verdict: str
-    reason: str
-    explanation: str
-
-
-class _Document(_Model):
-    version: Literal[1] = 1
-    name: str
-    method: ArchiveMethod = ArchiveMethod.MOVE  # older documents have none
-    folders: Annotated[tuple[ArchivedFolder, ...], Field(min_length=1)]
-
-    @property
-    def root(self) -> str:
-        """The archive's folder with a trailing slash."""
-        return f"{layout.ARCHIVE}{self.name}/"
-
-    def _check_name(self) -> None:
-        if layout.parse_archive_name(self.name) is None:
-            raise ValueError(f"{self.name!r} is no archive name")
-        for folder in self.folders:
-            if layout.parse_folder(folder.folder) is None:
-                raise ValueError(f"{folder.folder!r} is no checkpoint folder")
-
-    def _check_move(self, source: str, destination: str) -> None:
-        folder = layout.folder_of(source)
-        if folder is None or folder.folder not in {item.folder for item in self.folders}:
-            raise ValueError(f"{source!r} lies in none of the archive's checkpoint folders")
-        if destination != self.root + source or ".." in source.split("/"):
-            raise ValueError(f"{source!r} would go to {destination!r}")
-
-
-class ArchiveIntent(_Document):
-    """`INTENT.json`; entries in the order in which the sources will be deleted."""
-
-    format: Literal["t2i.dev/archive-intent"] = "t2i.dev/archive-intent"
-    created_at: datetime
-    entries: Annotated[tuple[ArchiveEntry, ...], Field(min_length=1)]
-
-    @model_validator(mode="after")
-    def _stays_inside(self) -> Self:
-        self._check_name()
-        for entry in self.entries:
-            self._check_move(entry.source, entry.destination)
-        if len({entry.source for entry in self.entries}) != len(self.entries):
-            raise ValueError("an object is listed twice")
-        return self
-
-    @property
-    def size_bytes(self) -> int:
-        """Sum over all objects."""
-        return sum(entry.size for entry in self.entries)
-
-
-class ArchivedObject(_Model):
-    """One object that was copied and verified; `checksum` is of the destination, `algorithm:base64`."""
-
-    source: str
-    destination: str
-    size: Count
-    etag: str
-    checksum: str
-    verified_by: Literal["checksum", "read-back"]
-
-
-class ArchiveManifest(_Document):
-    """`MANIFEST.json` of an archive: everything is there and verified."""
-
-    format: Literal["t2i.dev/archive"] = "t2i.dev/archive"
-    committed_at: datetime
-    objects: tuple[ArchivedObject, ...]
-
-    @model_validator(mode="after")
-    def _stays_inside(self) -> Self:
-        self._check_name()
-        for item in self.objects:
-            self._check_move(item.source, item.destination)
-        return self
-
-    @property
-    def size_bytes(self) -> int:
-        """Sum over all objects."""
-        return sum(item.size for item in self.objects)
+_INDEXES = (".index.json", ".metadata")
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp")
 
 
 def plan_archive(
@@ -174,8 +62,10 @@ def plan_archive(
             detail = f"{judgement.folder} is {judgement.verdict.kind}: only what was read and cannot serve is archived"
             raise ArchiveError("NotArchivable", detail)
     name = layout.archive_name(now, label or judgements[0].label)
-    objects = [(info, _deletion_rank(info.key, item.folder)) for item in judgements for info in item.objects]
-    objects.sort(key=lambda pair: pair[1])
+    objects = sorted(
+        (info for judgement in judgements for info in judgement.objects),
+        key=lambda info: (deletion_rank(info.key), info.key),
+    )
     intent = ArchiveIntent(
         name=name,
         method=method,
@@ -184,62 +74,18 @@ def plan_archive(
         entries=tuple(
             ArchiveEntry(
                 source=info.key,
-                destination=f"{layout.ARCHIVE}{name}/{info.key}",
+                destination=info.key if method is ArchiveMethod.REFERENCE else f"{layout.ARCHIVE}{name}/{info.key}",
                 size=info.size,
                 etag=info.etag,
                 modified_at=info.modified_at,
             )
-            for info, _ in objects
+            for info in objects
         ),
     )
     if len(intent.to_json()) > MAX_DOCUMENT_BYTES:
         detail = f"{len(objects)} objects are more than one archive can list; archive fewer checkpoints at a time"
         raise ArchiveError("TooManyObjects", detail)
     return intent
-
-
-class ArchiveReference(_Model):
-    """The pointer that takes checkpoint folders out of the survey while their bytes stay."""
-
-    format: Literal["t2i.dev/archive-reference"] = "t2i.dev/archive-reference"
-    version: Literal[1] = 1
-    name: str
-    folders: Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-_D = TypeVar("_D", ArchiveIntent, ArchiveManifest, ArchiveReference)
-
-
-def parse_intent(raw: bytes, key: str) -> ArchiveIntent:
-    """Read an intent back; `key` is where it lay. Raises ArchiveError."""
-    return _parse(ArchiveIntent, raw, key)
-
-
-def parse_archive_manifest(raw: bytes, key: str) -> ArchiveManifest:
-    """Read an archive's manifest back; `key` is where it lay. Raises ArchiveError."""
-    return _parse(ArchiveManifest, raw, key)
-
-
-def parse_reference(raw: bytes, key: str) -> ArchiveReference:
-    """Read a pointer back; `key` is where it lay. Raises ArchiveError."""
-    return _parse(ArchiveReference, raw, key)
-
-
-def _parse(kind: type[_D], raw: bytes, key: str) -> _D:
-    way_out = "nothing was touched; remove or repair the file by hand"
-    try:
-        if len(raw) > MAX_DOCUMENT_BYTES:
-            raise ArchiveError("ArchiveInvalid", f"{key} is larger than {MAX_DOCUMENT_BYTES} bytes; {way_out}")
-        document = kind.model_validate(parse_object(raw))
-    except HeaderError as error:
-        raise ArchiveError("ArchiveInvalid", f"{key} is {error.detail}; {way_out}") from error
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "document"
-        raise ArchiveError("ArchiveInvalid", f"{key}: {where}: {first['msg']}; {way_out}") from error
-    if document.name not in key.split("/"):
-        raise ArchiveError("ArchiveInvalid", f"{key} says that it belongs to {document.name}; {way_out}")
-    return document
 
 
 def _folder(judgement: Judgement) -> ArchivedFolder:
@@ -253,8 +99,11 @@ def _folder(judgement: Judgement) -> ArchivedFolder:
     )
 
 
-def _deletion_rank(key: str, folder: str) -> tuple[int, str, str]:
-    """Order deletions: what makes a folder a checkpoint goes first, so that no half of one ever looks whole."""
-    if key == f"{folder}/{layout.MANIFEST}":
-        return 0, folder, key
-    return (1 if key.endswith(".index.json") else 2 if key.endswith(".safetensors") else 3), folder, key
+def deletion_rank(key: str) -> int:
+    """Order deletions: what makes a folder a checkpoint goes first and comes back last, so no half ever looks whole."""
+    folder = layout.folder_of(key)
+    if folder is not None and key == f"{folder.folder}/{layout.MANIFEST}":
+        return 0
+    if key.endswith(_INDEXES):
+        return 1
+    return 2 if key.endswith(_WEIGHTS) else 3

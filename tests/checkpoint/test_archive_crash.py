@@ -6,6 +6,7 @@ answer lost, for every k until the archive gets through. (Before an operation is
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,11 @@ if TYPE_CHECKING:
 
 NOW = datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
 ROOT = "archive/20251214T221758Z-custom-unet/"
-OPERATIONS = {"list", "head", "checksum", "read", "create", "put", "upload", "download", "copy", "delete"}
+OPERATIONS = {"list", "head", "checksum", "read", "create", "put", "upload", "download", "copy"} | {
+    "delete",
+    "delete_unchanged",
+    "abort_uploads",
+}
 MANY = 200
 NOT_NEEDED = {layout.WEIGHTS_CONFIG, layout.TRAINER_STATE}
 
@@ -38,10 +43,11 @@ class Killed(BaseException):
 
 
 class KillingStore:
-    """Kills after operation number `at`, counted from 1; at 0 before anything was done."""
+    """Kills after operation number `at`, counted from 1; at 0 before anything was done. The dead do nothing more."""
 
     def __init__(self, store: Store, at: int) -> None:
         self._store, self._at = store, at
+        self._lock = threading.Lock()
         self.count = 0
 
     def __getattr__(self, name: str) -> Any:
@@ -50,15 +56,16 @@ class KillingStore:
             return original
 
         def counted(*args: Any, **kwargs: Any) -> Any:
-            if self._at == 0:
-                raise Killed
-            result = original(*args, **kwargs)
-            if name == "list":
-                result = iter(list(result))
-            self.count += 1
-            if self.count == self._at:
-                raise Killed
-            return result
+            with self._lock:
+                if self.count == self._at:
+                    raise Killed
+                result = original(*args, **kwargs)
+                if name == "list":
+                    result = iter(list(result))
+                self.count += 1
+                if self.count == self._at:
+                    raise Killed
+                return result
 
         return counted
 
@@ -161,6 +168,7 @@ class Overtaken(KillingStore):
     def __init__(self, store: Store, at: int, wanted: Wanted) -> None:
         super().__init__(store, -1)
         self._overtake_at, self._wanted, self.happened = at, wanted, False
+        self._overtaking = threading.Lock()
 
     def __getattr__(self, name: str) -> Any:
         counted = super().__getattr__(name)
@@ -168,9 +176,10 @@ class Overtaken(KillingStore):
             return counted
 
         def overtaken(*args: Any, **kwargs: Any) -> Any:
-            if self.count == self._overtake_at:
-                self.happened, self._overtake_at = True, -1
-                operate(self._store, self._wanted)
+            with self._overtaking:
+                if self.count >= self._overtake_at and not self.happened:
+                    self.happened = True
+                    operate(self._store, self._wanted)
             return counted(*args, **kwargs)
 
         return overtaken

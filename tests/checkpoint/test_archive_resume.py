@@ -57,7 +57,7 @@ def test_nothing_unfinished_costs_one_request(store: Store, wanted: Wanted) -> N
     assert store.traffic.since(before).requests == 1
 
 
-@pytest.mark.parametrize("killed_at", ["copy", "delete"])
+@pytest.mark.parametrize("killed_at", ["copy", "delete_unchanged"])
 def test_an_unfinished_archive_is_finished(checkpoints: CheckpointWriter, wanted: Wanted, killed_at: str) -> None:
     folder = begin(checkpoints, wanted, killed_at)
     finished = finish_archives(checkpoints.store, wanted)
@@ -80,6 +80,6 @@ def test_a_checkpoint_that_fits_the_corrected_job_is_kept_for_it(
 def test_a_committed_archive_is_finished_whatever_the_job_says_now(
     checkpoints: CheckpointWriter, wanted: Wanted, corrected: Wanted
 ) -> None:
-    folder = begin(checkpoints, wanted, "delete")
+    folder = begin(checkpoints, wanted, "delete_unchanged")
     assert len(finish_archives(checkpoints.store, corrected)) == 1
     assert list(checkpoints.store.list(f"{folder}/")) == []

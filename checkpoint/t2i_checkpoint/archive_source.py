@@ -1,0 +1,117 @@
+"""Fresh looks at what is archived, and the deletion of what was.
+
+A listing may be older than the bucket (some stores cache it), a HEAD of one key is not: whatever a listing shows that
+would stop an archive is looked at again by key, and every single deletion has its own looks at source and archive.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from t2i_checkpoint import layout
+from t2i_checkpoint.archive_documents import ArchiveError, SourceChangedError
+from t2i_checkpoint.archive_plan import deletion_rank
+from t2i_checkpoint.archive_verify import is_still_archived
+from t2i_checkpoint.parallel import run_all
+from t2i_checkpoint.store import ObjectChanged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from t2i_checkpoint.archive_documents import ArchivedObject, ArchiveEntry, ArchiveIntent, ArchiveManifest
+    from t2i_checkpoint.archive_progress import ProgressMeter
+    from t2i_checkpoint.store import ObjectInfo, Store
+
+
+def expect_source_unchanged(store: Store, intent: ArchiveIntent, *, gone_is_fine: bool) -> None:
+    """Look at everything in the source folders: each listed object as it was, and nothing new."""
+    expected = {entry.source: entry for entry in intent.entries}
+    seen: set[str] = set()
+    for info in _listed(store, intent):
+        entry = expected.get(info.key)
+        if entry is None:
+            if store.head(info.key) is None:
+                continue
+            detail = f"{info.key} was written after the checkpoint was judged; nothing more is deleted here"
+            raise SourceChangedError(f"{detail}. Where the archive is already committed, move that file away")
+        if entry.is_unchanged(info):
+            seen.add(info.key)
+    for key in sorted(set(expected) - seen):
+        now = store.head(key)
+        if now is not None and not expected[key].is_unchanged(now):
+            raise SourceChangedError(f"{key} was replaced after the checkpoint was judged; it is left alone")
+        if now is None and not gone_is_fine:
+            raise SourceChangedError(f"{key} is gone since the checkpoint was judged; nothing was deleted")
+
+
+def expect_archive_whole(store: Store, manifest: ArchiveManifest) -> None:
+    """Look at the archive once more before anything is deleted at the source."""
+    there = {info.key: info for info in store.list(manifest.root)}
+    for item in manifest.objects:
+        info = there.get(item.destination)
+        if info is None or not is_still_archived(store, item, info):
+            _expect_archived(store, item)
+
+
+def delete_sources(
+    store: Store, intent: ArchiveIntent, manifest: ArchiveManifest, meter: ProgressMeter, concurrency: int
+) -> None:
+    """Delete exactly what was archived, what makes the folders checkpoints first; raise when anything is unexpected."""
+    expect_source_unchanged(store, intent, gone_is_fine=True)
+    archived = {item.source: item for item in manifest.objects}
+
+    def delete(entry: ArchiveEntry) -> None:
+        _delete(store, entry, archived[entry.source])
+        meter.moved(entry.size)
+        meter.finished_object()
+
+    for rank in sorted({deletion_rank(entry.source) for entry in intent.entries}):
+        run_all(delete, [e for e in intent.entries if deletion_rank(e.source) == rank], workers=concurrency)
+    _expect_deleted(store, intent)
+
+
+def _delete(store: Store, entry: ArchiveEntry, item: ArchivedObject) -> None:
+    replaced = (
+        f"{entry.source} was replaced after it was archived; it is left alone. "
+        "Move or delete it, and the archive finishes by itself"
+    )
+    info = store.head(entry.source)
+    if info is None:
+        return
+    if not entry.is_unchanged(info):
+        raise SourceChangedError(replaced)
+    _expect_archived(store, item)
+    try:
+        store.delete_unchanged(info)
+    except ObjectChanged as error:
+        raise SourceChangedError(replaced) from error
+
+
+def _expect_archived(store: Store, item: ArchivedObject) -> None:
+    info = store.head(item.destination)
+    if info is None or not is_still_archived(store, item, info):
+        detail = f"{item.destination} is no longer what was archived; nothing more was deleted at the source"
+        raise ArchiveError("ArchiveDamaged", detail)
+
+
+def _expect_deleted(store: Store, intent: ArchiveIntent) -> None:
+    """Look whether the deletions took effect: some errors are told by nothing else."""
+    expected = {entry.source for entry in intent.entries}
+    for info in _listed(store, intent):
+        if info.key in expected and store.head(info.key) is not None:
+            detail = f"{info.key} is still there after its deletion; check the bucket's retention rules, then run again"
+            raise ArchiveError("DeletionFailed", detail)
+
+
+def _listed(store: Store, intent: ArchiveIntent) -> Iterator[ObjectInfo]:
+    """Yield what lies in the folders; one LIST for several of them."""
+    folders = [folder.folder for folder in intent.folders]
+    inside = tuple(f"{folder}/" for folder in folders)
+    if len(folders) > 1 and all(folder.startswith(layout.SURVEY_PREFIX) for folder in folders):
+        for info in store.list(layout.SURVEY_PREFIX):
+            if info.key.startswith(inside) or info.key in folders:
+                yield info
+        return
+    for folder in folders:
+        # A folder name with its slash, or the key of a checkpoint that is one file.
+        yield from (info for info in store.list(folder) if info.key.startswith(inside) or info.key == folder)

@@ -1,0 +1,106 @@
+"""Whether a copy is equal to its source: by full-object checksums where the store has them, else by reading.
+
+An ETag is never compared between source and copy: it depends on how an object was written, not only on its content.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from t2i_checkpoint.store import Checksum, content_sha256, read_blocks
+
+if TYPE_CHECKING:
+    from t2i_checkpoint.archive_documents import ArchivedObject
+    from t2i_checkpoint.store import ObjectInfo, Store
+
+_SHA256_HEX = "sha256-hex:"
+
+
+@dataclass(frozen=True)
+class Verified:
+    """A copy that is equal to its source; `checksum` is of the copy's content."""
+
+    copied: ObjectInfo
+    checksum: str
+    by: Literal["checksum", "read-back"]
+
+
+def verify_copy(store: Store, source: ObjectInfo, destination_key: str) -> Verified | None:
+    """Compare an object with the copy of it, if there is one; None where they differ or there is none.
+
+    The source has to be `source`: ObjectChanged or NotFound otherwise, if it has to be read.
+    """
+    copied = store.head(destination_key)
+    if copied is None or copied.size != source.size:
+        return None
+    ours, theirs = store.checksum(destination_key), store.checksum(source.key)
+    if ours is not None and ours == theirs:
+        return Verified(copied, str(ours), "checksum")
+    return _verified_by_reading(store, source, copied, theirs)
+
+
+def is_still_archived(store: Store, item: ArchivedObject, info: ObjectInfo) -> bool:
+    """Whether `info`, a look at the copy, still shows what was verified."""
+    if info.size != item.size:
+        return False
+    if info.etag == item.etag:
+        return True
+    # A second archiver may have copied the same bytes again.
+    if item.checksum.startswith(_SHA256_HEX):
+        return _SHA256_HEX + content_sha256(store, info) == item.checksum
+    return str(store.checksum(item.destination)) == item.checksum
+
+
+def _verified_by_reading(
+    store: Store, source: ObjectInfo, copied: ObjectInfo, expected: Checksum | None
+) -> Verified | None:
+    """Read the copy; and the source too, unless its checksum can be computed here while the copy is read."""
+    content = hashlib.sha256()
+    running = _running(expected)
+    for block in read_blocks(store, copied):
+        content.update(block)
+        if running is not None:
+            running.update(block)
+    checksum = _SHA256_HEX + content.hexdigest()
+    if running is not None and expected is not None and base64.b64encode(running.digest()).decode() == expected.value:
+        return Verified(copied, checksum, "read-back")
+    # A store's checksum may be wrong where its content is not: the bytes decide.
+    if content_sha256(store, source) == content.hexdigest():
+        return Verified(copied, checksum, "read-back")
+    return None
+
+
+class _Digest(Protocol):
+    def update(self, data: bytes, /) -> None: ...
+    def digest(self) -> bytes: ...
+
+
+class _Crc32:
+    """zlib's CRC32 in hashlib's shape, the digest in network byte order as S3 has it."""
+
+    def __init__(self) -> None:
+        self._value = 0
+
+    def update(self, data: bytes, /) -> None:
+        self._value = zlib.crc32(data, self._value)
+
+    def digest(self) -> bytes:
+        return self._value.to_bytes(4, "big")
+
+
+def _running(expected: Checksum | None) -> _Digest | None:
+    if expected is None:
+        return None
+    match expected.algorithm:
+        case "CRC32":
+            return _Crc32()
+        case "SHA256":
+            return hashlib.sha256()
+        case "SHA1":
+            return hashlib.sha1()  # noqa: S324  # the store's checksum against damage, not a signature
+        case _:
+            return None
