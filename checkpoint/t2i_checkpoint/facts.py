@@ -83,8 +83,7 @@ class Fault:
 class ResumeState:
     """What our own layout holds besides the weights; shapes by the stored names.
 
-    `ema_fault` and `missing_files` are what reading found wrong without a comparison; `samples_seen` and `step` are
-    the manifest's.
+    `missing_files` are those that a resume needs and the manifest does not list; the rest is the manifest's.
     """
 
     meaning: Meaning
@@ -116,25 +115,23 @@ class OtherProgram:
     """What another program's checkpoint holds besides the weights.
 
     `optimizer` is None where there is none or it was not read; `holds` names what else lies there ("scheduler.bin").
-    `meaning` is what a scheduler config beside the weights claims, empty where there is none.
     """
 
     optimizer: OptimizerFacts | None = None
     holds: tuple[str, ...] = ()
-    prediction_type: str | None = None
 
     @property
     def resumes(self) -> bool:
-        """Whether that program could go on from it."""
-        return self.optimizer is not None or bool(self.holds)
+        """Whether that program could go on from it: random states alone are not enough for that."""
+        return self.optimizer is not None or any("optim" in held or "sched" in held for held in self.holds)
 
 
 @dataclass(frozen=True)
 class Stored:
     """What was read: either a fault, or weights.
 
-    `resume` only for checkpoints of our own layout, `other` for those of other programs. `loadable` is False for
-    weights whose bytes this program cannot put together (`not_loadable` says why and the way out).
+    `resume` only for checkpoints of our own layout, `other` for those of other programs. `not_loadable` says why this
+    program cannot put the weights' bytes together, and the way out; None where it can.
     """
 
     architecture: Architecture | None

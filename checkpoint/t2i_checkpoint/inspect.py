@@ -1,36 +1,37 @@
-"""A checkpoint URI to everything that lies there, judged: one LIST and at most three ranged reads a checkpoint."""
+"""A checkpoint URI to everything that lies there, judged: one LIST and at most three ranged reads a checkpoint.
+
+Checkpoints are judged several at a time; what a judgement keeps of one is its verdict, never its table of tensors.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
-from t2i_checkpoint.discovery import Candidate, CheckpointFormat, candidates
-from t2i_checkpoint.layout import SURVEY_PREFIX, parse_folder
-from t2i_checkpoint.reading import read_checkpoint
+from t2i_checkpoint.architecture import Architecture
+from t2i_checkpoint.archive_reference import archived_references
+from t2i_checkpoint.contents import Contents, read_contents
+from t2i_checkpoint.describe import describe
+from t2i_checkpoint.discovery import Candidate, CheckpointFormat, candidate_at, candidates
+from t2i_checkpoint.layout import STRAY_PREFIXES, SURVEY_PREFIX, parse_name
+from t2i_checkpoint.summary import ContentsSummary, summarise
 from t2i_checkpoint.verdict import Verdict, Wanted, compare
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from t2i_checkpoint.manifest import Manifest
     from t2i_checkpoint.store import ObjectInfo, Store
 
+__all__ = ["ContentsSummary", "Judgement", "Survey", "judge_folder", "read_folder", "survey", "survey_location"]
 
-@dataclass(frozen=True)
-class ContentsSummary:
-    """What a checkpoint holds, for people; `weights` is the file or folder part that the weights are in.
-
-    `parameters` counts elements; `dtypes` as safetensors spells them, most elements first; `ema` and `optimizer` are
-    phrases, None where there is none; `notes` name what else lies there.
-    """
-
-    weights: str | None = None
-    tensors: int = 0
-    parameters: int = 0
-    dtypes: tuple[str, ...] = ()
-    ema: str | None = None
-    optimizer: str | None = None
-    notes: tuple[str, ...] = ()
+JUDGED_AT_ONCE = 8
+_MAX_STRAYS = 5000  # objects looked at where no checkpoint has its usual name
+_MAX_OBJECTS = 100_000  # of one checkpoint
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Judgement:
     verdict: Verdict
     label: str
     manifest: Manifest | None
-    contents_summary: ContentsSummary = ContentsSummary()
+    contents_summary: ContentsSummary = field(default_factory=ContentsSummary)
     bytes_read: int = 0
     requests: int = 0
 
@@ -76,10 +77,28 @@ class Survey:
 
 
 def survey(store: Store, wanted: Wanted) -> Survey:
-    """Judge every checkpoint below the store's root. Raises StoreError only if the listing itself fails."""
+    """Judge every checkpoint below the store's root, but those archived in place.
+
+    Where the one LIST finds no checkpoint, three more look for what people leave directly at the root (`step_500/`,
+    `epoch=3-step=500.ckpt`, `last.ckpt`). Raises StoreError only if a listing fails, ArchiveError for a pointer of an
+    archive that cannot be believed.
+    """
+    return _survey(store, wanted)
+
+
+def survey_location(store: Store, wanted: Wanted | None, key: str | None = None) -> Survey:
+    """Judge whatever a URI names: a job's root, one checkpoint folder, or one file (`key` below the store's root).
+
+    Without `wanted` nothing is compared: the verdicts tell only what cannot be read (reason NotCompared otherwise).
+    Raises StoreError only if a listing fails.
+    """
     before, started = store.traffic, time.monotonic()
-    found = candidates(store.list(SURVEY_PREFIX))
-    judgements = tuple(_judge(store, candidate, wanted) for candidate in found)
+    if key is None and parse_name(_root_name(store)) is None:
+        found = _survey(store, wanted)
+        if found.judgements:
+            return found
+    judgement = _judge(store, _candidate(store, key or ""), wanted)
+    judgements = () if key is None and judgement.verdict.reason in {"NotFound", "NoWeights"} else (judgement,)
     cost = store.traffic.since(before)
     return Survey(judgements, cost.bytes_read, cost.requests, time.monotonic() - started)
 
@@ -89,34 +108,73 @@ def judge_folder(store: Store, folder: str, wanted: Wanted) -> Judgement:
 
     One LIST. Nothing there gives INCOMPLETE (reason NotFound). Raises StoreError only if the listing fails.
     """
-    name = parse_folder(folder)
-    if name is None:
-        raise NotImplementedError(folder)
-    objects = {info.key.removeprefix(f"{folder}/"): info for info in store.list(f"{folder}/")}
-    return _judge(store, Candidate(name, objects), wanted)
+    return _judge(store, _candidate(store, folder), wanted)
 
 
-def survey_location(store: Store, wanted: Wanted | None, key: str | None = None) -> Survey:
-    """Judge whatever an URI names: a job's root, one checkpoint folder, or one file (`key` below the store's root).
-
-    Without `wanted` nothing is compared: the verdicts tell only what cannot be read (reason NotCompared otherwise).
-    """
-    if wanted is None or key is not None:
-        raise NotImplementedError
-    return survey(store, wanted)
+def read_folder(store: Store, folder: str, wanted: Wanted) -> tuple[Judgement, Contents]:
+    """Judge one checkpoint as `judge_folder` does, and keep where its tensors lie, those of the EMA too."""
+    candidate = _candidate(store, folder)
+    contents = read_contents(store, candidate, wanted.architecture, places=True)
+    return _judgement(candidate, contents, compare(contents.stored, wanted)), contents
 
 
-def _judge(store: Store, candidate: Candidate, wanted: Wanted) -> Judgement:
-    read = read_checkpoint(store, candidate, wanted.architecture)
-    verdict = compare(read.stored, wanted)
+def _survey(store: Store, wanted: Wanted | None) -> Survey:
+    before, started = store.traffic, time.monotonic()
+    listing = list(store.list(SURVEY_PREFIX))
+    referenced = archived_references(store, listing)
+    found = candidates(listing, without=referenced)
+    if not found:
+        strays = [info for prefix in STRAY_PREFIXES for info in islice(store.list(prefix), _MAX_STRAYS)]
+        found = candidates(strays, without=referenced)
+    judgements = sorted(_judge_all(store, found, wanted), key=lambda each: -each.step)
+    cost = store.traffic.since(before)
+    return Survey(tuple(judgements), cost.bytes_read, cost.requests, time.monotonic() - started)
+
+
+def _judge_all(store: Store, found: Sequence[Candidate], wanted: Wanted | None) -> list[Judgement]:
+    if len(found) <= 1:
+        return [_judge(store, candidate, wanted) for candidate in found]
+    with ThreadPoolExecutor(JUDGED_AT_ONCE, thread_name_prefix="judge") as pool:
+        return list(pool.map(lambda candidate: _judge(store, candidate, wanted), found))
+
+
+def _judge(store: Store, candidate: Candidate, wanted: Wanted | None) -> Judgement:
+    if wanted is None:
+        contents = read_contents(store, candidate, Architecture([]))
+        return _judgement(candidate, contents, describe(contents.stored))
+    contents = read_contents(store, candidate, wanted.architecture)
+    return _judgement(candidate, contents, compare(contents.stored, wanted))
+
+
+def _judgement(candidate: Candidate, contents: Contents, verdict: Verdict) -> Judgement:
+    named = candidate.folder
     return Judgement(
-        name=candidate.folder.name,
-        folder=candidate.folder.folder,
-        step=candidate.folder.step,
-        format=read.format,
+        name=named.name,
+        folder=named.folder,
+        step=named.step if named.names_step or contents.step is None else contents.step,
+        format=contents.format,
         size_bytes=candidate.size_bytes,
         objects=tuple(candidate.objects.values()),
         verdict=verdict,
         label=verdict.label,
-        manifest=read.manifest,
+        manifest=contents.manifest,
+        contents_summary=summarise(contents),
+        bytes_read=contents.bytes_read,
+        requests=contents.reads,
     )
+
+
+def _candidate(store: Store, folder: str) -> Candidate:
+    """List one checkpoint. A single file is found by its own key, which is a prefix of itself."""
+    named = parse_name(folder.rpartition("/")[2])
+    is_file = named is not None and named.is_file
+    prefix = folder if is_file or not folder else f"{folder}/"
+    found = candidate_at(folder, _root_name(store), islice(store.list(prefix), _MAX_OBJECTS))
+    if folder and not found.objects and not is_file:
+        found = candidate_at(folder, _root_name(store), islice(store.list(folder), 1))
+    return found if found.objects else replace(found, objects={})
+
+
+def _root_name(store: Store) -> str:
+    name = store.uri.rstrip("/").rpartition("/")[2]
+    return unquote(name) if store.uri.startswith("file:") else name

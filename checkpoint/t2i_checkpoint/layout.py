@@ -1,17 +1,19 @@
 """Where everything lies below a checkpoint URI, and how the names are written and read back. Pure.
 
-`checkpoints/step-00005000-<writer>/` is ours; `checkpoint-<n>/`, at the root or below `checkpoints/`, is what other
-programs write; `archive/<UTC time>-<label>/` keeps what was moved away, under its old key.
+`checkpoints/step-00005000-<writer>/` is ours; `checkpoint-<n>/`, `step_<n>/` and single files such as
+`epoch=3-step=500.ckpt`, at the root or below `checkpoints/`, are what other programs write;
+`archive/<UTC time>-<label>/` keeps what was moved away, under its old key.
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 CHECKPOINTS = "checkpoints/"
 SURVEY_PREFIX = "checkpoint"  # one LIST finds `checkpoints/…` and `checkpoint-<n>/…`
+STRAY_PREFIXES = ("step", "epoch=", "last")  # what else may lie at the root, looked for where that LIST finds nothing
 ARCHIVE = "archive/"
 SAMPLES = "samples/"
 METRICS = "metrics.jsonl"
@@ -23,6 +25,8 @@ EMA_WEIGHTS = "unet_ema/diffusion_pytorch_model.safetensors"
 EMA_CONFIG = "unet_ema/config.json"
 OPTIMIZER = "optimizer.safetensors"
 TRAINER_STATE = "trainer_state.json"
+NULL_EMBEDDING = "null_embedding.safetensors"
+RETIRED = "RETIRED.json"  # retention began to delete the folder
 
 INTENT = "INTENT.json"
 COMPLETED = "COMPLETED.json"
@@ -31,18 +35,29 @@ ABANDONED = "ABANDONED.json"
 _MAX_STEP = 10**12
 _WRITER = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _OWN = re.compile(rf"step-(\d{{8,12}})-({_WRITER})")
-_FOREIGN = re.compile(r"checkpoint-(\d{1,12})")
+# Diffusers' scripts and transformers, Accelerate, torchtitan; files of hand-written loops and of Lightning.
+_FOREIGN = re.compile(r"(?:checkpoint|step)[-_](\d{1,12})")
+_SUFFIX = r"\.(?:safetensors|ckpt|pt|pth|bin)"
+_FILE = re.compile(rf"(?:checkpoint|ckpt|model|step)[-_](\d{{1,12}}){_SUFFIX}", re.IGNORECASE)
+_LIGHTNING = re.compile(rf"(?:[\w.-]+-)?epoch=\d+(?:-[\w.=-]+)?-step=(\d{{1,12}})(?:-[\w.=-]+)?{_SUFFIX}", re.ASCII)
+_LAST = re.compile(rf"last(?:-v\d+)?{_SUFFIX}")
 _ARCHIVE_NAME = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})")
 _TIME = "%Y%m%dT%H%M%SZ"
 
 
 @dataclass(frozen=True)
 class FolderName:
-    """A checkpoint folder's name taken apart; `writer` is None for folders that other programs wrote."""
+    """A checkpoint's name taken apart: a folder, or a single file (then `folder` is its key).
+
+    `writer` is None for what other programs wrote; `step` is 0 where only the content can tell it (`last.ckpt`), which
+    `names_step` says.
+    """
 
     folder: str
     step: int
     writer: str | None
+    is_file: bool = False
+    names_step: bool = True
 
     @property
     def name(self) -> str:
@@ -66,22 +81,33 @@ def checkpoint_folder(step: int, writer: str) -> str:
 
 
 def parse_folder(folder: str) -> FolderName | None:
-    """Read a folder path relative to the URI, or None where it names no checkpoint."""
+    """Read a folder path or a single file's key relative to the URI, or None where it names no checkpoint."""
     parent, _, name = folder.rpartition("/")
     if parent not in {"", CHECKPOINTS.rstrip("/")}:
         return None
-    if (own := _OWN.fullmatch(name)) and parent:
-        return FolderName(folder, int(own[1]), own[2])
+    found = parse_name(name)
+    if found is None or (found.is_own and not parent):
+        return None
+    return replace(found, folder=folder)
+
+
+def parse_name(name: str) -> FolderName | None:
+    """Read the last part of a path, wherever it lies; None where it is not named as checkpoints are."""
+    if own := _OWN.fullmatch(name):
+        return FolderName(name, int(own[1]), own[2])
     if foreign := _FOREIGN.fullmatch(name):
-        return FolderName(folder, int(foreign[1]), None)
-    return None
+        return FolderName(name, int(foreign[1]), None)
+    if numbered := _FILE.fullmatch(name) or _LIGHTNING.fullmatch(name):
+        return FolderName(name, int(numbered[1]), None, is_file=True)
+    return FolderName(name, 0, None, is_file=True, names_step=False) if _LAST.fullmatch(name) else None
 
 
 def folder_of(key: str) -> FolderName | None:
-    """Return the checkpoint folder that an object key lies in, or None."""
+    """Return the checkpoint that an object key belongs to: the folder it lies in, or the file it is; or None."""
     parts = key.split("/")
     depth = 2 if parts[0] == CHECKPOINTS.rstrip("/") else 1
-    return parse_folder("/".join(parts[:depth])) if len(parts) > depth else None
+    found = parse_folder("/".join(parts[:depth]))
+    return found if found is not None and found.is_file == (len(parts) == depth) else None
 
 
 def archive_name(now: datetime, label: str) -> str:

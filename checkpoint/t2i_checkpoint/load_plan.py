@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from t2i_checkpoint.inspect import Judgement, judge_folder
+from t2i_api.status import VerdictKind
+from t2i_checkpoint.inspect import Judgement, read_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from t2i_checkpoint.architecture import Architecture
     from t2i_checkpoint.store import Store
-    from t2i_checkpoint.tensors import AnyTensor
+    from t2i_checkpoint.tensors import AnyTensor, TensorTable
     from t2i_checkpoint.verdict import Verdict, Wanted
 
 
@@ -47,7 +49,49 @@ def load_plan(store: Store, folder: Judgement | str, wanted: Wanted, *, allow_pa
     Raises NotLoadableError where the verdict is not one of identical, renamed, inference-only and (if `allow_partial`)
     partial; StoreError where the listing fails.
     """
-    judgement = judge_folder(store, folder if isinstance(folder, str) else folder.folder, wanted)
-    if not judgement.verdict.usable_as_initial_weights or not allow_partial:
-        raise NotLoadableError(judgement.folder, judgement.verdict, "Choose other weights")
-    raise NotImplementedError
+    judgement, contents = read_folder(store, folder if isinstance(folder, str) else folder.folder, wanted)
+    verdict = judgement.verdict
+    if not verdict.usable_as_initial_weights:
+        raise NotLoadableError(judgement.folder, verdict, _way_out(verdict))
+    if verdict.kind is VerdictKind.PARTIAL and not allow_partial:
+        way_out = "Set checkpoint.onIncompatible to WarmStart to begin with what agrees, or choose other weights"
+        raise NotLoadableError(judgement.folder, verdict, way_out)
+    names = None if verdict.renaming is None else verdict.renaming.names
+    weights = _select(contents.weights, names, wanted.architecture, verdict.fresh)
+    ema = None if contents.ema is None else _select(contents.ema, names, wanted.architecture, verdict.fresh)
+    if ema is not None and set(ema) != set(weights):
+        ema = None
+    return LoadPlan(judgement, weights, ema, verdict.fresh, _described(verdict, len(weights), ema is not None))
+
+
+def _select(
+    table: TensorTable, names: Mapping[str, str] | None, wanted: Architecture, fresh: tuple[str, ...]
+) -> dict[str, AnyTensor]:
+    """Return the wanted tensors in the wanted order; only those whose shape is the wanted one, whatever was planned."""
+    without = set(fresh)
+    renamed = table if names is None else {names[name]: tensor for name, tensor in table.items() if name in names}
+    return {
+        name: renamed[name]
+        for name, parameter in wanted.parameters.items()
+        if name not in without and name in renamed and renamed[name].shape == parameter.shape
+    }
+
+
+def _described(verdict: Verdict, count: int, with_ema: bool) -> str:  # noqa: FBT001  # one call site
+    parts = [f"{count} tensors of {verdict.stored_model}"]
+    if verdict.renaming is not None:
+        parts.append(verdict.renaming.described)
+    if verdict.fresh:
+        parts.append(f"{len(verdict.fresh)} parameters are not in it and start from random values")
+    parts.append(
+        "with its average (EMA)" if with_ema else "without an average (EMA): it begins as a copy of the weights"
+    )
+    return "; ".join(parts)
+
+
+def _way_out(verdict: Verdict) -> str:
+    if verdict.kind is VerdictKind.ADAPTER:
+        return "Merge the adapter into its base model and give the merged weights"
+    if verdict.kind is VerdictKind.FOREIGN:
+        return "Choose weights of the job's model, or set model.unet to what is stored"
+    return "Choose other weights"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from t2i_checkpoint.architecture import Architecture, Parameter
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 STEP = "step"
@@ -27,6 +27,15 @@ def optimizer_architecture(model: Architecture) -> Architecture:
         (moment_name(moment, name), Parameter(parameter.shape))
         for moment in MOMENTS
         for name, parameter in model.parameters.items()
+    )
+
+
+def rename_moments(stored: Architecture, names: Mapping[str, str]) -> Architecture:
+    """Return the optimizer's tensors with their parameters under other names."""
+    return Architecture(
+        (moment_name(moment, names.get(parameter, parameter)) if parameter else moment, tensor)
+        for name, tensor in stored.parameters.items()
+        for moment, _, parameter in (name.partition("/"),)
     )
 
 

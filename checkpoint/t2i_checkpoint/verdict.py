@@ -6,11 +6,11 @@ something else (prediction type, noise schedule, latent scale, null embedding) d
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from t2i_api.status import VerdictKind
+from t2i_checkpoint.describe import model_phrase
 from t2i_checkpoint.explain import explain_difference
 from t2i_checkpoint.facts import (
     Fault,
@@ -23,12 +23,17 @@ from t2i_checkpoint.facts import (
     Stored,
     Wanted,
 )
-from t2i_checkpoint.optimizer import optimizer_fault
-from t2i_checkpoint.recognise import recognise
+from t2i_checkpoint.reasons import MEANING_REASONS, Reason
+from t2i_checkpoint.recognise import ModelFamily, recognise
+from t2i_checkpoint.renaming import Renaming, RenamingName, translate
+from t2i_checkpoint.resume_obstacles import first_obstacle
+from t2i_checkpoint.torch_optimizer import order_fault
+from t2i_checkpoint.verdict_value import Verdict
 
 if TYPE_CHECKING:
-    from t2i_checkpoint.architecture import ArchitectureDifference, ShapeMismatch
-    from t2i_checkpoint.renaming import Renaming
+    from collections.abc import Callable
+
+    from t2i_checkpoint.architecture import Architecture, ArchitectureDifference
 
 __all__ = [
     "Fault",
@@ -45,143 +50,164 @@ __all__ = [
     "compare",
 ]
 
+PARTIAL_SHARE = 0.5  # of the wanted parameters' elements
 
-class Reason(StrEnum):
-    """Why, as a constant for conditions; faults of headers and manifests bring their own constants besides these."""
 
-    NAMES_AND_SHAPES_MATCH = "NamesAndShapesMatch"
-    NAMES_DIFFER = "NamesDiffer"
-    SHAPES_DIFFER = "ShapesDiffer"
-    PREDICTION_TYPE_DIFFERS = "PredictionTypeDiffers"
-    NOISE_SCHEDULE_DIFFERS = "NoiseScheduleDiffers"
-    LATENT_SCALE_DIFFERS = "LatentScaleDiffers"
-    NULL_EMBEDDING_DIFFERS = "NullEmbeddingDiffers"
-    WEIGHTS_WITHOUT_RESUME_STATE = "WeightsWithoutResumeState"
-    OPTIMIZER_DIFFERS = "OptimizerDiffers"
-    NAMES_CONVERTIBLE = "NamesConvertible"
-    MOST_PARAMETERS_MATCH = "MostParametersMatch"
-    ADAPTER_WEIGHTS = "AdapterWeights"
-    RESUME_STATE_OF_ANOTHER_PROGRAM = "ResumeStateOfAnotherProgram"
-    RESUME_STATE_MISSING = "ResumeStateMissing"
-    EMA_DIFFERS = "EmaDiffers"
-    SEED_DIFFERS = "SeedDiffers"
-    GLOBAL_BATCH_SIZE_DIFFERS = "GlobalBatchSizeDiffers"
-    SAMPLES_SEEN_DIFFERS = "SamplesSeenDiffers"
-    MODEL_CONFIG_DIFFERS = "ModelConfigDiffers"
-    ARCHITECTURE_NOT_DERIVABLE = "ArchitectureNotDerivable"
-    NOT_LOADABLE = "NotLoadable"
-    NOT_COMPARED = "NotCompared"
+def compare(stored: Stored, wanted: Wanted, phrase: Callable[[Architecture], str] = model_phrase) -> Verdict:
+    """Judge what is stored against what is wanted; `phrase` says what a stored model is (a caller may remember)."""
+    if stored.fault is not None:
+        return Verdict(stored.fault.kind, stored.fault.reason, stored.fault.detail)
+    architecture = stored.architecture
+    if architecture is None or not len(architecture):
+        return Verdict(VerdictKind.INCOMPLETE, Reason.NO_WEIGHTS, "there are no weights in it")
+    if not wanted.is_derived:
+        fault = _config_fault(stored.resume, wanted)
+        if fault is not None:
+            return fault
+        wanted = replace(wanted, architecture=architecture)
+    fit = _fit(architecture, wanted.architecture)
+    base = Verdict(
+        VerdictKind.FOREIGN,
+        Reason.NAMES_DIFFER,
+        "",
+        matched=fit.difference.matched,
+        missing=fit.difference.missing,
+        unexpected=fit.difference.unexpected,
+        mismatched=fit.difference.mismatched,
+        matched_parameter_share=fit.difference.matched_parameter_share,
+        label=recognise(architecture).value,
+        stored_model=phrase(architecture),
+        renaming=fit.renaming,
+        loadable=stored.not_loadable is None,
+    )
+    if not fit.difference.is_empty:
+        return _differs(base, fit, stored, wanted)
+    if stored.resume is not None:
+        return _judge_own(base, stored.resume, wanted)
+    return _judge_other(base, stored, wanted)
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The answer, with everything that a condition, an event or a table needs.
+class _Fit:
+    """The stored model under the wanted names; `renaming` is None where nothing is renamed."""
 
-    `missing`, `unexpected` and `mismatched` are complete and in order; `matched_parameter_share` is the share of the
-    wanted parameters' elements that agree in name and shape, 0 to 1. `label` is a word for an archive's name,
-    `stored_model` a phrase that says what the checkpoint is; `renaming` maps stored names to wanted ones where they
-    differ; `fresh` names the wanted parameters that a partial checkpoint cannot give.
-    """
-
-    kind: VerdictKind
-    reason: str
-    explanation: str
-    matched: int = 0
-    missing: tuple[str, ...] = ()
-    unexpected: tuple[str, ...] = ()
-    mismatched: tuple[ShapeMismatch, ...] = ()
-    matched_parameter_share: float = 0.0
-    meaning_differences: tuple[MeaningDifference, ...] = ()
-    label: str = "checkpoint"
-    stored_model: str = ""
-    renaming: Renaming | None = None
-    fresh: tuple[str, ...] = ()
-    exact_resume: bool = False
-
-    @property
-    def resumable(self) -> bool:
-        """Whether training may go on from exactly here, under other names if `renaming` says so."""
-        return self.kind is VerdictKind.IDENTICAL or (self.kind is VerdictKind.RENAMED and self.exact_resume)
-
-    @property
-    def archivable(self) -> bool:
-        """Whether moving it away is right: it was read completely and cannot be resumed by this job."""
-        return self.kind in {VerdictKind.FOREIGN, VerdictKind.PARTIAL}
-
-    @property
-    def usable_as_initial_weights(self) -> bool:
-        """Whether `load_plan` can begin a run at step 0 with its weights (PARTIAL: only if that is allowed)."""
-        usable = {VerdictKind.IDENTICAL, VerdictKind.RENAMED, VerdictKind.PARTIAL, VerdictKind.INFERENCE_ONLY}
-        return self.kind in usable and self.reason not in {Reason.NOT_LOADABLE, Reason.NOT_COMPARED}
+    model: Architecture
+    difference: ArchitectureDifference
+    renaming: Renaming | None
 
 
-def compare(stored: Stored, wanted: Wanted) -> Verdict:
-    """Judge what is stored against what is wanted."""
-    if stored.fault is not None:
-        return Verdict(stored.fault.kind, stored.fault.reason, stored.fault.detail)
-    if stored.architecture is None or not len(stored.architecture):
-        return Verdict(VerdictKind.INCOMPLETE, "NoWeights", "there are no weights in it")
-    architecture = stored.architecture.without_wrapper_prefix()
-    if not wanted.is_derived:
-        detail = "the names and shapes that the job asks for cannot be derived from its config; left alone"
-        return Verdict(VerdictKind.UNREADABLE, Reason.ARCHITECTURE_NOT_DERIVABLE, detail)
-    difference = architecture.diff(wanted.architecture)
-    label = recognise(architecture).value
-    if not difference.is_empty:
-        same_names = not difference.missing and not difference.unexpected
-        reason = Reason.SHAPES_DIFFER if same_names else Reason.NAMES_DIFFER
-        explanation = explain_difference(architecture, wanted.architecture, difference)
-        return _verdict(VerdictKind.FOREIGN, reason, explanation, difference, label)
-    if stored.resume is None:
-        explanation = (
-            "names and shapes fit, but optimizer, data position and random state are not in t2i's format: "
-            "usable as initial weights, not for an exact resume; it is left where it is"
+def _fit(stored: Architecture, wanted: Architecture) -> _Fit:
+    plain = stored.diff(wanted)
+    if plain.is_empty:
+        return _Fit(stored, plain, None)
+    renaming = translate(stored, wanted)
+    model = renaming.apply(stored)
+    return _Fit(model, model.diff(wanted), None if renaming.name is RenamingName.NONE else renaming)
+
+
+def _config_fault(resume: ResumeState | None, wanted: Wanted) -> Verdict | None:
+    """Judge a model that only its builder knows: what the trainer wrote of its config has to be the job's."""
+    held = None if resume is None else resume.model_config_sha256
+    if held is None or wanted.model_config_sha256 is None:
+        detail = (
+            "the names and shapes that the job asks for cannot be derived from its config, and the checkpoint does not "
+            "tell which config it was trained with; it is left where it is"
         )
-        reason = Reason.WEIGHTS_WITHOUT_RESUME_STATE
-        return _verdict(VerdictKind.INFERENCE_ONLY, reason, explanation, difference, label)
-    return _judge_resume(stored.resume, wanted, difference, label)
+        return Verdict(VerdictKind.UNREADABLE, Reason.ARCHITECTURE_NOT_DERIVABLE, detail)
+    if held != wanted.model_config_sha256:
+        detail = "it was trained with another model config than the job's"
+        return Verdict(VerdictKind.FOREIGN, Reason.MODEL_CONFIG_DIFFERS, detail, label="other-model-config")
+    return None
 
 
-def _judge_resume(resume: ResumeState, wanted: Wanted, difference: ArchitectureDifference, label: str) -> Verdict:
-    differences = resume.meaning.differences(wanted.meaning)
-    if differences:
-        first = differences[0].field
-        return Verdict(
-            VerdictKind.FOREIGN,
-            _MEANING_REASONS[first],
-            "same names and shapes with another meaning: " + "; ".join(map(str, differences)),
-            matched=difference.matched,
-            matched_parameter_share=difference.matched_parameter_share,
-            meaning_differences=differences,
+def _differs(base: Verdict, fit: _Fit, stored: Stored, wanted: Wanted) -> Verdict:
+    same_names = not base.missing and not base.unexpected
+    reason = Reason.SHAPES_DIFFER if same_names else Reason.NAMES_DIFFER
+    explanation = explain_difference(fit.model, wanted.architecture, fit.difference)
+    meant = () if stored.resume is None else stored.resume.meaning.differences(wanted.meaning)
+    if meant:
+        explanation = "; ".join([explanation, *map(str, meant)])
+    elif base.matched_parameter_share >= PARTIAL_SHARE:
+        fresh = {*base.missing, *(mismatch.name for mismatch in base.mismatched)}
+        return replace(
+            base,
+            kind=VerdictKind.PARTIAL,
+            reason=Reason.MOST_PARAMETERS_MATCH,
+            explanation=f"{_percent(base.matched_parameter_share)} of the parameters agree: {explanation}",
+            fresh=tuple(name for name in wanted.architecture if name in fresh),
+        )
+    elif base.label == ModelFamily.ADAPTER:
+        explanation = "an adapter (LoRA), not a model: merge it into its base model to begin a run with it"
+        return replace(base, kind=VerdictKind.ADAPTER, reason=Reason.ADAPTER_WEIGHTS, explanation=explanation)
+    return replace(base, reason=reason, explanation=explanation, meaning_differences=meant)
+
+
+def _judge_own(base: Verdict, resume: ResumeState, wanted: Wanted) -> Verdict:
+    meant = resume.meaning.differences(wanted.meaning)
+    if meant:
+        first = meant[0].field
+        return replace(
+            base,
+            reason=MEANING_REASONS[first],
+            explanation="same names and shapes with another meaning: " + "; ".join(map(str, meant)),
+            meaning_differences=meant,
             label=f"other-{first.removesuffix('_sha256').replace('_', '-')}",
         )
-    fault = optimizer_fault(resume.optimizer, resume.parameter_order, wanted.architecture)
-    if fault is not None:
-        explanation = f"the weights fit, the optimizer state does not: {fault}; usable as initial weights only"
-        return _verdict(VerdictKind.INFERENCE_ONLY, Reason.OPTIMIZER_DIFFERS, explanation, difference, label)
-    explanation = f"all {difference.matched} tensors agree in name and shape, as do optimizer and meaning"
-    return _verdict(VerdictKind.IDENTICAL, Reason.NAMES_AND_SHAPES_MATCH, explanation, difference, label)
-
-
-_MEANING_REASONS = {
-    "prediction_type": Reason.PREDICTION_TYPE_DIFFERS,
-    "noise_schedule": Reason.NOISE_SCHEDULE_DIFFERS,
-    "latent_scale": Reason.LATENT_SCALE_DIFFERS,
-    "null_embedding_sha256": Reason.NULL_EMBEDDING_DIFFERS,
-}
-
-
-def _verdict(
-    kind: VerdictKind, reason: Reason, explanation: str, difference: ArchitectureDifference, label: str
-) -> Verdict:
-    return Verdict(
-        kind,
-        reason,
-        explanation,
-        matched=difference.matched,
-        missing=difference.missing,
-        unexpected=difference.unexpected,
-        mismatched=difference.mismatched,
-        matched_parameter_share=difference.matched_parameter_share,
-        label=label,
+    obstacle = first_obstacle(resume, wanted.architecture, base.renaming, wanted.run)
+    if obstacle is not None:
+        return replace(base, kind=VerdictKind.INFERENCE_ONLY, reason=obstacle.reason, explanation=obstacle.sentence)
+    agree = f"all {base.matched} tensors agree in name and shape, as do optimizer, average and meaning"
+    if base.renaming is None or base.renaming.keeps_names:
+        under = "" if base.renaming is None else f" ({base.renaming.described})"
+        return replace(
+            base,
+            kind=VerdictKind.IDENTICAL,
+            reason=Reason.NAMES_AND_SHAPES_MATCH,
+            explanation=agree + under,
+            exact_resume=True,
+        )
+    return replace(
+        base,
+        kind=VerdictKind.RENAMED,
+        reason=Reason.NAMES_CONVERTIBLE,
+        explanation=f"{_convertible(base.renaming)}; optimizer and average are renamed with the weights",
+        exact_resume=True,
     )
+
+
+def _judge_other(base: Verdict, stored: Stored, wanted: Wanted) -> Verdict:
+    other = stored.other or OtherProgram()
+    if stored.not_loadable is not None:
+        explanation = f"names and shapes fit, but {stored.not_loadable}"
+        return replace(base, kind=VerdictKind.INFERENCE_ONLY, reason=Reason.NOT_LOADABLE, explanation=explanation)
+    if base.renaming is not None and not base.renaming.keeps_names:
+        explanation = f"{_convertible(base.renaming)}; usable as initial weights, not for an exact resume"
+        return replace(base, kind=VerdictKind.RENAMED, reason=Reason.NAMES_CONVERTIBLE, explanation=explanation)
+    state = "optimizer, data position and random state are not in t2i's format"
+    reason = Reason.WEIGHTS_WITHOUT_RESUME_STATE
+    if other.resumes:
+        reason = Reason.RESUME_STATE_OF_ANOTHER_PROGRAM
+        state = f"the rest is another program's: {_resume_state(other, wanted)}"
+    explanation = (
+        f"names and shapes fit, but {state}; usable as initial weights, not for an exact resume; it is left where it is"
+    )
+    return replace(base, kind=VerdictKind.INFERENCE_ONLY, reason=reason, explanation=explanation)
+
+
+def _resume_state(other: OtherProgram, wanted: Wanted) -> str:
+    """Say what lies there, and whether that program's optimizer would fit."""
+    if other.optimizer is None:
+        return ", ".join(other.holds[:3])
+    fault = order_fault(other.optimizer, wanted.architecture)
+    fits = "fits in order and shapes" if fault is None else f"does not fit ({fault})"
+    return f"its {other.optimizer.described} {fits}"
+
+
+def _convertible(renaming: Renaming) -> str:
+    rule, _, left_out = renaming.described.partition("; ")
+    return f"{rule}, same shapes: convertible" + (f"; {left_out}" if left_out else "")
+
+
+def _percent(share: float) -> str:
+    """Return a share in percent that never rounds up to all of it."""
+    return f"{int(share * 1000) / 10:g} %"

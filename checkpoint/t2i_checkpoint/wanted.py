@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from t2i_api.spec_model import NoiseSchedule, PredictionType
 from t2i_checkpoint.unet import unet_architecture
-from t2i_checkpoint.verdict import Meaning, Wanted
+from t2i_checkpoint.verdict import Meaning, RunIdentity, Wanted
 
 if TYPE_CHECKING:
     from t2i_api.job import JobSpec
@@ -25,8 +25,13 @@ _PIXEL_SPACE = 1.0
 
 
 def wanted_from(spec: JobSpec) -> Wanted:
-    """Return names, shapes and meaning; raises UnsupportedConfigError for a UNet that cannot be derived."""
-    return Wanted(unet_architecture(spec.model.unet.resolved), meaning_from(spec))
+    """Return names, shapes, meaning and run identity; raises UnsupportedConfigError if no UNet can be derived."""
+    return Wanted(
+        architecture=unet_architecture(spec.model.unet.resolved),
+        meaning=meaning_from(spec),
+        run=RunIdentity(spec.training.seed, spec.training.global_batch_size),
+        model_config_sha256=model_config_sha256(spec),
+    )
 
 
 def model_config_sha256(spec: JobSpec) -> str:
@@ -40,7 +45,7 @@ def meaning_from(spec: JobSpec, null_embedding_sha256: str | None = None) -> Mea
     return Meaning(
         prediction_type=_PREDICTION_TYPES[spec.diffusion.prediction_type],
         noise_schedule=noise_schedule_text(spec.diffusion),
-        latent_scale=_PIXEL_SPACE,
+        latent_scale=_PIXEL_SPACE if spec.model.vae is None else spec.model.vae.scaling_factor,
         null_embedding_sha256=null_embedding_sha256,
     )
 

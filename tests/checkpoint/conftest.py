@@ -56,17 +56,19 @@ class CheckpointWriter:
 
     store: Store
 
-    def own(
-        self, step: int, architecture: Architecture, *, writer: str = "w1", without: Container[str] = (), **changes: Any
+    def own(  # noqa: PLR0913  # keyword-only; each is one thing that a test changes
+        self,
+        step: int,
+        architecture: Architecture,
+        *,
+        writer: str = "w1",
+        without: Container[str] = (),
+        replaced: Mapping[str, bytes] | None = None,
+        **changes: Any,
     ) -> str:
         """Write and commit a checkpoint of our own layout; `changes` replace manifest fields."""
         folder = layout.checkpoint_folder(step, writer)
-        files = {
-            layout.WEIGHTS: tensors(architecture),
-            layout.WEIGHTS_CONFIG: b"{}",
-            layout.OPTIMIZER: tensors(optimizer_architecture(architecture)),
-            layout.TRAINER_STATE: b'{"epoch": 1}',
-        }
+        files = own_files(architecture) | dict(replaced or {})
         entries = []
         for path, content in files.items():
             if path not in without:
@@ -95,6 +97,19 @@ class CheckpointWriter:
             "random_states_0.pkl": b"\x80\x04.",
         }
         return self.files(f"{root}checkpoint-{step:08d}", files)
+
+
+def own_files(architecture: Architecture) -> dict[str, bytes]:
+    """Return every file but the manifest, as our trainer writes them."""
+    return {
+        layout.WEIGHTS: tensors(architecture),
+        layout.WEIGHTS_CONFIG: b"{}",
+        layout.EMA_WEIGHTS: tensors(architecture),
+        layout.EMA_CONFIG: b"{}",
+        layout.OPTIMIZER: tensors(optimizer_architecture(architecture)),
+        layout.NULL_EMBEDDING: tensors(Architecture.from_shapes({"null_embedding": (2, 3)})),
+        layout.TRAINER_STATE: b'{"epoch": 1}',
+    }
 
 
 def tensors(architecture: Architecture) -> bytes:

@@ -41,7 +41,7 @@ def test_everything_in_the_folders_is_listed_under_its_old_key(intent: ArchiveIn
     assert [folder.folder for folder in intent.folders] == ["checkpoint-00005000", "checkpoints/step-00000009-w1"]
     assert [folder.reason for folder in intent.folders] == ["NamesDiffer", "PredictionTypeDiffers"]
     assert all(entry.destination == ROOT + entry.source for entry in intent.entries)
-    assert len(intent.entries) == 4 + 5
+    assert len(intent.entries) == 4 + 8
     assert intent.size_bytes == sum(entry.size for entry in intent.entries)
 
 

@@ -50,16 +50,19 @@ def test_an_accelerate_state(tmp_path: Path, unet: Any, wanted: Wanted) -> None:
     assert {"model.safetensors", "optimizer.bin", "scheduler.bin", "random_states_0.pkl"} <= written
     judgement = survey(LocalStore(tmp_path), wanted).judgements[0]
     assert (judgement.step, judgement.format) == (5000, "accelerate")
-    assert judgement.verdict.reason == "WeightsWithoutResumeState"
+    assert judgement.verdict.reason == "ResumeStateOfAnotherProgram"
 
 
-def test_an_accelerate_state_in_pickles_is_not_opened(tmp_path: Path, unet: Any, wanted: Wanted) -> None:
+def test_an_accelerate_state_in_pickles_is_read_without_unpickling(tmp_path: Path, unet: Any, wanted: Wanted) -> None:
     accelerator = Accelerator(cpu=True)
     accelerator.prepare(unet)
     accelerator.save_state(str(tmp_path / "checkpoint-1"), safe_serialization=False)
     judgement = survey(LocalStore(tmp_path), wanted).judgements[0]
-    assert judgement.verdict.reason == "FormatNotSupported"
-    assert not judgement.verdict.archivable
+    assert judgement.format == "pickle"
+    assert (judgement.verdict.kind, judgement.verdict.reason) == (
+        VerdictKind.INFERENCE_ONLY,
+        "WeightsWithoutResumeState",
+    )
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

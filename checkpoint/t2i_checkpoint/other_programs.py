@@ -1,0 +1,118 @@
+"""Reading a checkpoint that another program wrote: weights first, then what else fits into the budget.
+
+Diffusers' scripts, plain Accelerate, Lightning, FSDP and DCP, single files. Their optimizer state is looked at to say
+whether it would fit; nothing here is ever resumed by us.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from t2i_api.status import VerdictKind
+from t2i_checkpoint.facts import OptimizerFacts, OtherProgram
+from t2i_checkpoint.header_length import expected_header_bytes
+from t2i_checkpoint.headers.distributed import read_distributed
+from t2i_checkpoint.headers.faults import HeaderError
+from t2i_checkpoint.headers.safetensors import read_header
+from t2i_checkpoint.headers.sharded import read_sharded_tensors
+from t2i_checkpoint.headers.torch_zip import read_torch_zip
+from t2i_checkpoint.reading_faults import FaultError
+from t2i_checkpoint.state_dicts import SavedState, saved_state, saved_state_of_names, split_average, under_names_of
+from t2i_checkpoint.torch_optimizer import optimizer_facts
+from t2i_checkpoint.weights_files import CheckpointFormat, FolderParts, WeightsFile, folder_parts
+
+if TYPE_CHECKING:
+    from t2i_checkpoint.architecture import Architecture
+    from t2i_checkpoint.discovery import Candidate
+    from t2i_checkpoint.metered_reads import MeteredReads
+    from t2i_checkpoint.tensors import TensorTable
+
+_OPTIMIZER_TAIL_READS = 2  # of a torch zip: its directory, its pickle
+_SHOWN = 5
+_CONVERT = (
+    "its tensors are spread over the files of several ranks: convert it with "
+    "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch <folder> <file.pt>`"
+)
+
+
+@dataclass(frozen=True)
+class OtherContents:
+    """Tables of weights and EMA (both by the weights' names), and what else lies there."""
+
+    weights: TensorTable
+    ema: TensorTable | None
+    weights_path: str
+    step: int | None
+    program: OtherProgram
+    average_path: str | None = None
+    not_loadable: str | None = None
+
+
+def read_other(reads: MeteredReads, candidate: Candidate, wanted: Architecture, *, places: bool) -> OtherContents:
+    """Read a foreign checkpoint; raises FaultError, HeaderError or StoreError where the weights cannot be read."""
+    parts = folder_parts(candidate.objects)
+    path = parts.weights.path
+    if path is None:
+        raise _no_weights(parts, candidate)
+    guess = expected_header_bytes(wanted)
+    state = _read(reads, candidate, parts.weights, guess)
+    if not state.weights:
+        detail = f"{path} holds no state dict; save `model.state_dict()` rather than the model itself"
+        raise FaultError(VerdictKind.UNREADABLE, "NoStateDict", detail)
+    ema = state.ema
+    if places and parts.average is not None:
+        ema = under_names_of(state.weights, _read(reads, candidate, parts.average, guess).weights)
+    optimizer = state.optimizer or _optimizer(reads, candidate, parts, wanted)
+    distributed = parts.weights.format is CheckpointFormat.DISTRIBUTED
+    return OtherContents(
+        state.weights,
+        ema,
+        path,
+        state.step,
+        OtherProgram(optimizer, state.holds + parts.resume_state),
+        None if parts.average is None else parts.average.path,
+        _CONVERT if distributed else None,
+    )
+
+
+def _read(reads: MeteredReads, candidate: Candidate, file: WeightsFile, guess: int) -> SavedState:
+    if file.path is None:
+        return SavedState({})
+    info = candidate.objects[file.path]
+    by_key = {item.key: item for item in candidate.objects.values()}
+    match file.format:
+        case CheckpointFormat.PICKLE:
+            return saved_state(read_torch_zip(reads.as_store, info, expected_bytes=guess))
+        case CheckpointFormat.DISTRIBUTED:
+            return saved_state_of_names(read_distributed(reads.as_store, info, by_key))
+        case CheckpointFormat.SHARDED:
+            table: TensorTable = read_sharded_tensors(reads.as_store, info, by_key, expected_bytes=guess)
+        case _:
+            table = read_header(reads.as_store, info, expected_bytes=guess).tensors
+    weights, ema = split_average(table)
+    return SavedState(weights, ema)
+
+
+def _optimizer(
+    reads: MeteredReads, candidate: Candidate, parts: FolderParts, wanted: Architecture
+) -> OptimizerFacts | None:
+    """Look at the optimizer's file where the budget allows; one that cannot be read is only not described."""
+    if parts.optimizer is None:
+        return None
+    guess = expected_header_bytes(wanted, 2)
+    if not reads.affords(guess, _OPTIMIZER_TAIL_READS):
+        return None
+    try:
+        return optimizer_facts(read_torch_zip(reads.as_store, candidate.objects[parts.optimizer], expected_bytes=guess))
+    except HeaderError as error:
+        return OptimizerFacts(f"an optimizer state that cannot be read ({error.detail})")
+
+
+def _no_weights(parts: FolderParts, candidate: Candidate) -> FaultError:
+    if parts.weights.paths:
+        named = ", ".join(parts.weights.paths[:_SHOWN])
+        detail = f"several files may be the weights: {named}; keep one, or name it unet/diffusion_pytorch_model"
+        return FaultError(VerdictKind.UNREADABLE, "WeightsAmbiguous", detail)
+    detail = f"{len(candidate.objects)} objects, none of them weights"
+    return FaultError(VerdictKind.INCOMPLETE, "NoWeights", detail)
