@@ -91,6 +91,13 @@ VERSITYGW = Tool(
 COREDNS = Tool("coredns", "github.com/coredns/coredns", {"coredns": "t2i.dev/tools/coredns"}, minutes="2 minutes")
 HELM = Tool("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, minutes="2 minutes")
 PAUSE = Tool("pause", "", {"pause": "t2i.dev/tools/pause"})
+# A second S3 implementation that the checkpoint code is held against; optional, so not among ALL_TOOLS.
+SEAWEEDFS = Tool(
+    "seaweedfs",
+    "github.com/seaweedfs/seaweedfs",
+    {"weed": "github.com/seaweedfs/seaweedfs/weed"},
+    minutes="10 minutes",
+)
 
 # The S3 server first: most tests need nothing else.
 ALL_TOOLS = (VERSITYGW, ETCD, KUBERNETES, COREDNS, HELM, PAUSE)

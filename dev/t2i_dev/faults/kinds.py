@@ -29,6 +29,7 @@ class Fault(StrEnum):
     TWICE = "delivered twice"
     LATE_AGAIN = "again when done"
     STALE_LIST = "stale list"
+    ONE_EFFECT = "killed after its first success"
     STOPPED_BEFORE = "stopped before"
     STOPPED_AFTER = "stopped after"
 
@@ -53,6 +54,7 @@ class Behaviour:
     stops: bool = False
     lasting: bool = False
     again_at_end: bool = False
+    first_success: bool = False  # whatever number it has
     status: int = 0
     code: str = ""
     only: frozenset[str] = frozenset()  # actions; empty for every side effect
@@ -85,6 +87,7 @@ BEHAVIOURS: Mapping[Fault, Behaviour] = MappingProxyType(
         Fault.TWICE: Behaviour(2),
         Fault.LATE_AGAIN: Behaviour(1, again_at_end=True),
         Fault.STALE_LIST: Behaviour(0, only=frozenset({"ListObjectsV2"})),
+        Fault.ONE_EFFECT: Behaviour(1, Answer.NOTHING, kills=True, first_success=True),
         Fault.STOPPED_BEFORE: Behaviour(0, stops=True),
         Fault.STOPPED_AFTER: Behaviour(1, stops=True),
     }

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -31,6 +31,7 @@ from t2i_dev.ports import free_ports
 
 # Hop by hop (RFC 9110), or answered by this server itself.
 _NOT_FORWARDED = {"connection", "expect", "keep-alive", "transfer-encoding"}
+_FIRST_REFUSAL = 300
 _POLL_SECONDS = 0.005
 _THREAD_SECONDS = 10.0
 _T = TypeVar("_T")
@@ -89,7 +90,7 @@ class _Run:
             return None
         if self.plan.fault is Fault.STALE_LIST:
             return behaviour if self.plan.at in {0, number} else None
-        return behaviour if not self.has_struck and self.plan.at == number else None
+        return behaviour if not self.has_struck and (behaviour.first_success or self.plan.at == number) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +218,17 @@ class FaultProxy:
             return web.Response(status=behaviour.status, body=answers.error(behaviour.code))
         return await self._forward(raw)
 
-    async def _pass(
-        self, run: _Run, request: web.Request, raw: _Raw, seen: S3Request, kind: str
-    ) -> web.StreamResponse:
+    async def _pass(self, run: _Run, request: web.Request, raw: _Raw, seen: S3Request, kind: str) -> web.StreamResponse:
         number = run.number(seen, kind)
         behaviour = run.strikes(seen, number)
         run.passed.append(Passed(seen, number, behaviour is not None))
         if behaviour is None:
             return await self._execute(run, raw, seen)
+        if behaviour.first_success:
+            answer = await self._execute(run, raw, seen)
+            if answer.status >= _FIRST_REFUSAL:
+                return answer
+            behaviour = replace(behaviour, executions=0)
         run.has_struck = True
         if run.plan is not None and run.plan.fault is Fault.STALE_LIST:
             return _xml(200, answers.listing(seen.prefix, run.earlier))
