@@ -6,13 +6,22 @@ once, because some stores keep them only while nobody else writes.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import threading
+import uuid
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from t2i_api.spec_run import ArchiveMethod
+from t2i_checkpoint.parallel import run_all
+from t2i_checkpoint.store import AlreadyExists, ObjectChanged, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
-    from t2i_checkpoint.store import Store
+    from collections.abc import Callable, Mapping
+
+    from t2i_checkpoint.store import ObjectInfo, Store
 
 PROBE_PREFIX = ".t2i-probe/"
 
@@ -62,5 +71,181 @@ class StoreAbilities:
 
 
 def probe(store: Store) -> StoreAbilities:
-    """Try everything once, about 40 small requests; raises StoreError only where the store cannot be written at all."""
-    raise NotImplementedError
+    """Try everything once, in about 130 small requests; StoreError where the store cannot be written at all."""
+    _remove_left_behind(store)
+    trial = _Trial(store, f"{PROBE_PREFIX}{uuid.uuid4().hex}/")
+    trial.begin()
+    try:
+        results = {name: trial.holds(name, check) for name, check in _CHECKS.items()}
+    finally:
+        trial.clean_up()
+    return StoreAbilities(**results, notes=tuple(trial.notes))
+
+
+_LEFT_BEHIND = timedelta(hours=1)
+_RACERS, _ROUNDS = 8, 6
+_BIG = 1024 * 1024 + 1  # a create-only copy of more than 1 MiB goes in parts
+
+
+class _Trial:
+    """One probe's objects."""
+
+    def __init__(self, store: Store, prefix: str) -> None:
+        self.store, self.prefix, self.notes = store, prefix, list[str]()
+
+    def begin(self) -> None:
+        """Write and read something: whoever may not do that is told so by the store's own error."""
+        self.store.read(self.put("begin", b"t2i").key)
+
+    def holds(self, name: str, check: Callable[[_Trial], str | None]) -> bool:
+        """Run one check; what it returns, or the store's refusal, says what is broken."""
+        try:
+            try:
+                fault = check(self)
+            except StoreUnavailable:  # a store that is busy for once is no reason to leave checkpoints where they are
+                fault = check(self)
+        except StoreError as error:
+            fault = str(error)
+        if fault is not None:
+            self.notes.append(f"{name}: {fault}")
+        return fault is None
+
+    def put(self, name: str, data: bytes) -> ObjectInfo:
+        """Write an object and return a look at it."""
+        key = self.prefix + name
+        self.store.put(key, data)
+        info = self.store.head(key)
+        if info is None:
+            raise StoreError(
+                "is not there after it was written", uri=self.store.uri, operation="put", key=key, way_out="Probe again"
+            )
+        return info
+
+    def clean_up(self) -> None:
+        """Remove everything below the trial's own prefix; what cannot be removed is left to the next probe."""
+        with contextlib.suppress(StoreError):
+            self.store.abort_uploads(self.prefix)
+            self.store.delete([info.key for info in self.store.list(self.prefix)])
+
+
+def _conditional_create(trial: _Trial) -> str | None:
+    key = trial.put("create", b"first").key
+    try:
+        trial.store.create(key, b"second")
+    except AlreadyExists:
+        return None if trial.store.read(key) == b"first" else "refused, but replaced the object"
+    return "replaced an object that was there"
+
+
+def _conditional_create_under_race(trial: _Trial) -> str | None:
+    for number in range(_ROUNDS):
+        key, start = f"{trial.prefix}race-{number}", threading.Barrier(_RACERS)
+
+        def enter(racer: int, key: str = key, start: threading.Barrier = start) -> int | None:
+            start.wait()
+            try:
+                trial.store.create(key, bytes([racer]) * 4096)
+            except StoreError:  # a loser, or nobody: some stores answer 409 to all but one, or to all
+                return None
+            return racer
+
+        winners = [racer for racer in run_all(enter, range(_RACERS), workers=_RACERS) if racer is not None]
+        if len(winners) > 1:
+            return f"{len(winners)} of {_RACERS} concurrent writers won"
+        if winners and trial.store.read(key, 0, 1) != bytes(winners):
+            return "the object is not the winner's"
+    return None
+
+
+def _copy_source_condition(trial: _Trial) -> str | None:
+    old = trial.put("source", b"old content")
+    trial.put("source", b"new content")
+    return _refused(trial, old, "copy", create_only=False)
+
+
+def _multipart_copy(trial: _Trial) -> str | None:
+    content = os.urandom(_BIG)
+    big, target = trial.put("big", content), f"{trial.prefix}big-copy"
+    trial.store.copy(big.key, target, source_etag=big.etag, create_only=True)
+    if trial.store.read(target) != content:
+        return "the copy differs"
+    trial.put("big", content[::-1])
+    return _refused(trial, big, "other-copy", create_only=True)
+
+
+def _refused(trial: _Trial, replaced: ObjectInfo, name: str, *, create_only: bool) -> str | None:
+    target = trial.prefix + name
+    try:
+        trial.store.copy(replaced.key, target, source_etag=replaced.etag, create_only=create_only)
+    except ObjectChanged:
+        return None if trial.store.head(target) is None else "refused, but wrote the copy"
+    return "copied a source that was replaced"
+
+
+def _conditional_complete(trial: _Trial) -> str | None:
+    big, taken = trial.put("big", os.urandom(_BIG)), trial.put("taken", b"first")
+    try:
+        trial.store.copy(big.key, taken.key, source_etag=big.etag, create_only=True)
+    except AlreadyExists:
+        return None if trial.store.read(taken.key, 0, 10) == b"first" else "refused, but replaced the object"
+    return "replaced an object that was there"
+
+
+def _conditional_delete(trial: _Trial) -> str | None:
+    old = trial.put("spared", b"old content")
+    trial.put("spared", b"new content")
+    with contextlib.suppress(ObjectChanged):
+        trial.store.delete_unchanged(old)
+    return None if trial.store.head(old.key) is not None else "deleted an object that was replaced"
+
+
+def _delete_takes_effect(trial: _Trial) -> str | None:
+    gone = [trial.put("gone-1", b"x"), trial.put("gone-2", b"x")]
+    trial.store.delete([gone[0].key, f"{trial.prefix}never-there"])
+    trial.store.delete_unchanged(gone[1])
+    left = [info.key for info in gone if trial.store.head(info.key) is not None]
+    return f"{left[0]} is still there" if left else None
+
+
+def _full_object_checksum(trial: _Trial) -> str | None:
+    source, target = trial.put("summed", b"123456789"), f"{trial.prefix}summed-copy"
+    trial.store.copy(source.key, target, source_etag=source.etag)
+    ours, theirs = trial.store.checksum(source.key), trial.store.checksum(target)
+    return None if ours is not None and ours == theirs else f"source {ours}, copy {theirs}: copies are read back"
+
+
+def _ranged_reads(trial: _Trial) -> str | None:
+    key = trial.put("range", b"0123456789").key
+    right = (trial.store.read(key, 3, 4), trial.store.read(key, 8, 5), trial.store.read(key, 20, 5))
+    return None if right == (b"3456", b"89", b"") else f"other bytes came: {right}"
+
+
+def _list_after_write(trial: _Trial) -> str | None:
+    written = trial.put("listed/1", b"x"), trial.put("listed/2", b"y")
+    prefix = f"{trial.prefix}listed/"
+    if tuple(trial.store.list(prefix)) != written:
+        return "a listing does not show what was just written"
+    trial.store.delete([written[0].key])
+    return None if tuple(trial.store.list(prefix)) == written[1:] else "a listing shows what was just deleted"
+
+
+_CHECKS: Mapping[str, Callable[[_Trial], str | None]] = {
+    "conditional_create": _conditional_create,
+    "conditional_create_under_race": _conditional_create_under_race,
+    "copy_source_condition": _copy_source_condition,
+    "multipart_copy": _multipart_copy,
+    "conditional_complete": _conditional_complete,
+    "conditional_delete": _conditional_delete,
+    "delete_takes_effect": _delete_takes_effect,
+    "full_object_checksum": _full_object_checksum,
+    "ranged_reads": _ranged_reads,
+    "list_after_write": _list_after_write,
+}
+
+
+def _remove_left_behind(store: Store) -> None:
+    """Remove what probes that were killed have left."""
+    before = datetime.now(UTC) - _LEFT_BEHIND
+    old = [info.key for info in store.list(PROBE_PREFIX) if info.modified_at < before]
+    with contextlib.suppress(StoreError):
+        store.delete(old)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from t2i_checkpoint.s3_answers import crc32, full_object_checksum, object_info
-from t2i_checkpoint.s3_connection import S3Connection, S3Limits, error_status
+from t2i_checkpoint.s3_connection import ClientError, S3Connection, S3Limits, error_status
 from t2i_checkpoint.s3_copy import copy_object
 from t2i_checkpoint.s3_errors import translate
 from t2i_checkpoint.s3_multipart import abort_uploads

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
     from t2i_checkpoint.store import Credentials
 
+__all__ = ["ClientError", "S3Connection", "S3Limits", "error_code", "error_status"]
+
 _MIB = 1024 * 1024
 
 

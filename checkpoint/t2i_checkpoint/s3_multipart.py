@@ -12,10 +12,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import ClientError
-
 from t2i_checkpoint.parallel import run_all
-from t2i_checkpoint.s3_connection import error_code, error_status
+from t2i_checkpoint.s3_connection import ClientError, error_code, error_status
 from t2i_checkpoint.store import AlreadyExists
 
 if TYPE_CHECKING:
