@@ -56,7 +56,7 @@ class CheckpointWriter:
 
     store: Store
 
-    def own(  # noqa: PLR0913  # keyword-only; each is one thing that a test changes
+    def own(
         self,
         step: int,
         architecture: Architecture,
@@ -155,6 +155,20 @@ def make_manifest() -> Callable[..., Manifest]:
 @pytest.fixture
 def write_tensors() -> Callable[[Architecture], bytes]:
     return tensors
+
+
+@pytest.fixture
+def write_sharded() -> Callable[[Architecture], dict[str, bytes]]:
+    """Return the files of a model in two shards, as transformers and Diffusers write them."""
+
+    def write(architecture: Architecture) -> dict[str, bytes]:
+        items = list(architecture.parameters.items())
+        parts = {"model-1.safetensors": items[:40], "model-2.safetensors": items[40:]}
+        index = {"weight_map": {name: shard for shard, part in parts.items() for name, _ in part}}
+        files = {shard: tensors(Architecture(part)) for shard, part in parts.items()}
+        return {**files, "model.safetensors.index.json": json.dumps(index).encode()}
+
+    return write
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -153,13 +152,12 @@ def test_a_broken_manifest_is_unreadable_and_not_archived(
 
 
 def test_a_sharded_model_is_read_through_its_index(
-    store: Store, checkpoints: CheckpointWriter, wanted: Wanted, write_tensors: Callable[[Architecture], bytes]
+    store: Store,
+    checkpoints: CheckpointWriter,
+    wanted: Wanted,
+    write_sharded: Callable[[Architecture], dict[str, bytes]],
 ) -> None:
-    items = list(wanted.architecture.parameters.items())
-    parts = {"model-1.safetensors": items[:40], "model-2.safetensors": items[40:]}
-    index = {"weight_map": {name: shard for shard, part in parts.items() for name, _ in part}}
-    files = {shard: write_tensors(Architecture(part)) for shard, part in parts.items()}
-    checkpoints.files("checkpoint-1", {**files, "model.safetensors.index.json": json.dumps(index).encode()})
+    checkpoints.files("checkpoint-1", write_sharded(wanted.architecture))
     judgement = only(store, wanted)
     assert judgement.format == "sharded-safetensors"
     assert judgement.verdict.reason == "WeightsWithoutResumeState"
