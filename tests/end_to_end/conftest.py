@@ -19,7 +19,7 @@ from t2i_dev.progress import Progress
 
 OPERATOR_KILLS = 10
 # Short enough that ten fall into the story; long enough that the operator does something between two.
-KILL_INTERVAL_SECONDS = (2.0, 16.0)
+KILL_INTERVAL_SECONDS = (2.0, 11.0)
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class Story:
     resumed: acts.Resumed
     end: JobStatus
     operator_kills: int
+    kills_before_the_end: int
     started_at: float
     ended_at: float
     undisturbed: JobView
@@ -82,11 +83,23 @@ def story(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory)
             killed = acts.kill_half_way(view, plan, _nothing)
             resumed = acts.see_resume(view, plan)
             acts.see_end(view, plan, _nothing)
+            ended_at = time.time()
         end = view.status()
-        ended_at = time.time()
         uri = f"{plan.job.spec.checkpoint.uri}-undisturbed"
         undisturbed = acts.apply_job(environment, plan, name="undisturbed", uri=uri)
         acts.see_end(undisturbed, plan, _nothing)
         yield Story(
-            environment, plan, view, judged, killed, resumed, end, len(moments), started_at, ended_at, undisturbed, uri
+            environment=environment,
+            plan=plan,
+            view=view,
+            judged=judged,
+            killed=killed,
+            resumed=resumed,
+            end=end,
+            operator_kills=len(moments),
+            kills_before_the_end=sum(moment < ended_at for moment in moments),
+            started_at=started_at,
+            ended_at=ended_at,
+            undisturbed=undisturbed,
+            undisturbed_uri=uri,
         )

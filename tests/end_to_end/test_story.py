@@ -76,6 +76,7 @@ def test_the_losses_equal_those_of_an_undisturbed_run_bit_for_bit(story: Any) ->
 
 def test_the_operator_was_killed_ten_times_and_nothing_changed(story: Any) -> None:
     assert story.operator_kills == 10
+    assert story.kills_before_the_end >= 5, "the story was over too soon to be disturbed"
     assert story.end.restarts.total == 1
     assert story.end.attempt.number == 2
 
