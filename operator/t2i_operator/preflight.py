@@ -5,8 +5,11 @@ from datetime import UTC, datetime
 
 import t2i_checkpoint.s3  # noqa: F401  # boto3 takes a second to import: at start, not in the first preflight
 from t2i_api.job import DiffusionTrainingJob
+from t2i_api.spec_run import OnIncompatible
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.archive_resume import finish_archives
-from t2i_checkpoint.inspect import Survey, survey, survey_location
+from t2i_checkpoint.choose import has_to_leave
+from t2i_checkpoint.inspect import Judgement, Survey, survey, survey_location
 from t2i_checkpoint.open import open_location
 from t2i_checkpoint.store import Credentials
 from t2i_checkpoint.verdict import Wanted
@@ -31,10 +34,17 @@ class Keys:
 def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys) -> PreflightFacts:
     """Finish what a killed process left of an archive, then judge every checkpoint; blocking."""
     facts = PreflightFacts(attempt=attempt)
+    policy = job.spec.checkpoint.on_incompatible
+
+    def keep(judgement: Judgement) -> bool:
+        # The policy may have changed since the archive was begun; what cannot be judged now decides nothing.
+        undecided = judgement.verdict.kind in {VerdictKind.INCOMPLETE, VerdictKind.UNREADABLE}
+        return not undecided and (policy is OnIncompatible.FAIL or not has_to_leave(judgement, policy))
+
     try:
         wanted = wanted_from(job.spec)
         store = job_store(job, keys.checkpoint)
-        finish_archives(store, wanted)
+        finish_archives(store, wanted, keep=keep)
         found = survey(store, wanted)
         facts = replace(facts, survey=found, last_archive=last_archive(store, attempt))
     except Exception as error:  # noqa: BLE001  # the last boundary of the thread: whatever it was becomes an outcome

@@ -24,8 +24,10 @@ from safetensors.numpy import save
 
 from t2i_api.attempt import CONTAINER_NAME
 from t2i_api.crd import render
+from t2i_api.presets import PRESETS
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import Credentials, Store
+from t2i_checkpoint.unet import unet_architecture
 from t2i_dev.cluster import LocalCluster
 from t2i_dev.errors import ComponentFailedError
 
@@ -168,6 +170,12 @@ class Place:
     def put_old_checkpoint(self, folder: str = "checkpoint-5000") -> None:
         """Put a checkpoint of the old home-made UNet into the bucket."""
         self.store.put(f"{folder}/model.safetensors", OLD_WEIGHTS)
+
+    def put_weights(self, key: str, *, changed: dict[str, tuple[int, ...]] | None = None) -> None:
+        """Put a file with all weights of preset tiny into the bucket; `changed` parameters get other shapes."""
+        parameters = unet_architecture(PRESETS["tiny"]).parameters
+        shapes = {name: parameter.shape for name, parameter in parameters.items()} | (changed or {})
+        self.store.put(key, save({name: np.zeros(shape, np.float16) for name, shape in shapes.items()}))
 
     def bucket(self) -> list[str]:
         """Return every key below the job's prefix."""
