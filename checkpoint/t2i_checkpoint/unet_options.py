@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-DOWN_BLOCKS = {"DownBlock2D", "CrossAttnDownBlock2D"}
-UP_BLOCKS = {"UpBlock2D", "CrossAttnUpBlock2D"}
-MID_BLOCKS = {"UNetMidBlock2DCrossAttn", "UNetMidBlock2D", None}
+_KINDS = ("", "Attn", "CrossAttn", "SimpleCrossAttn", "Skip", "AttnSkip", "K", "KCrossAttn")
+DOWN_BLOCKS = {"ResnetDownsampleBlock2D", *(f"{kind}DownBlock2D" for kind in _KINDS)}
+UP_BLOCKS = {"ResnetUpsampleBlock2D", *(f"{kind}UpBlock2D" for kind in _KINDS)}
+MID_BLOCKS = {"UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn", "UNetMidBlock2D", None}
 _ACTIVATIONS = {"silu", "swish", "mish", "gelu", "relu"}
 
 # Fields that change how the model computes but none of its parameters.
@@ -30,8 +31,6 @@ _WITHOUT_PARAMETERS = {
     "upcast_attention",
     "resnet_skip_time_act",
     "resnet_out_scale_factor",
-    "mid_block_only_cross_attention",
-    "cross_attention_norm",
     "addition_embed_type_num_heads",
 }
 _DEFAULTS: dict[str, Any] = {
@@ -69,25 +68,30 @@ _DEFAULTS: dict[str, Any] = {
     "projection_class_embeddings_input_dim": None,
     "attention_type": "default",
     "class_embeddings_concat": False,
+    "mid_block_only_cross_attention": None,
+    "cross_attention_norm": None,
 }
 _CHOICES: dict[str, set[Any]] = {
     "mid_block_type": MID_BLOCKS,
     "act_fn": _ACTIVATIONS,
     "num_attention_heads": {None},  # Diffusers refuses it as well
-    "dual_cross_attention": {False},
+    "dual_cross_attention": {True, False},
     "class_embed_type": {None, "timestep", "identity", "projection", "simple_projection"},
-    "addition_embed_type": {None, "text", "text_time"},
-    "encoder_hid_dim_type": {None, "text_proj"},
+    "addition_embed_type": {None, "text", "text_time", "text_image", "image", "image_hint"},
+    "encoder_hid_dim_type": {None, "text_proj", "text_image_proj", "image_proj"},
     "resnet_time_scale_shift": {"default", "scale_shift"},
     "time_embedding_type": {"positional", "fourier"},
     "time_embedding_act_fn": {None, *_ACTIVATIONS},
     "timestep_post_act": {None, *_ACTIVATIONS},
-    "attention_type": {"default"},
+    "attention_type": {"default", "gated", "gated-text-image"},
     "use_linear_projection": {True, False},
     "class_embeddings_concat": {True, False},
+    "mid_block_only_cross_attention": {None, True, False},
+    "cross_attention_norm": {None, "layer_norm", "group_norm"},
 }
-_SIZES = ("in_channels", "out_channels", "norm_num_groups", "conv_in_kernel", "conv_out_kernel")
+_SIZES = ("in_channels", "out_channels", "conv_in_kernel", "conv_out_kernel")
 _OPTIONAL_SIZES = (
+    "norm_num_groups",
     "encoder_hid_dim",
     "addition_time_embed_dim",
     "num_class_embeds",
@@ -95,6 +99,7 @@ _OPTIONAL_SIZES = (
     "time_cond_proj_dim",
     "projection_class_embeddings_input_dim",
 )
+_CONTEXT_GROUPS = 32  # of cross_attention_norm "group_norm"
 _MAX_SIZE = 1_000_000
 _MAX_BLOCKS = 16
 _MAX_LAYERS = 64
@@ -145,6 +150,30 @@ class UNetOptions:
             depths=depths,
             up_depths=_up_depths(values["reverse_transformer_layers_per_block"], depths),
         )
+
+    @property
+    def groups(self) -> int | None:
+        """Groups of group normalization; None for models of k-diffusion's blocks alone."""
+        groups: int | None = self.values["norm_num_groups"]
+        return groups
+
+    @property
+    def scale_and_shift(self) -> bool:
+        """Whether the time embedding scales and shifts a residual layer, or is only added."""
+        return bool(self.values["resnet_time_scale_shift"] == "scale_shift")
+
+    @property
+    def mid_only_cross_attention(self) -> bool:
+        """As Diffusers: the middle's own option, else the one of all blocks if that is a single value."""
+        own, common = self.values["mid_block_only_cross_attention"], self.values["only_cross_attention"]
+        return bool(common is True if own is None else own)
+
+    def context_norm(self, width: int, context: int) -> int | None:
+        """Return the channels that `cross_attention_norm` normalizes, None without."""
+        kind = self.values["cross_attention_norm"]
+        if kind == "group_norm" and context % _CONTEXT_GROUPS:
+            raise UnsupportedConfigError("cross_attention_norm", kind, f"{context} channels are not 32 equal groups")
+        return {None: None, "layer_norm": width, "group_norm": context}[kind]
 
     def size(self, field: str) -> int:
         """Return an integer option that must be set."""

@@ -37,6 +37,85 @@ TINY = {
 }
 TINY_PIXELS = {**TINY, "in_channels": 3, "out_channels": 3, "block_out_channels": [32, 64]}
 TINY_UNSHUFFLED = {**TINY, "in_channels": 12, "out_channels": 12}
+IF_STAGE_1 = {
+    "in_channels": 3,
+    "out_channels": 6,
+    "act_fn": "gelu",
+    "block_out_channels": [64, 128, 192, 256],
+    "down_block_types": ["ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 3],
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "up_block_types": [*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"],
+    "attention_head_dim": 64,
+    "cross_attention_dim": 256,
+    "cross_attention_norm": "group_norm",
+    "encoder_hid_dim": 96,
+    "addition_embed_type": "text",
+    "addition_embed_type_num_heads": 8,
+    "layers_per_block": 3,
+    "resnet_time_scale_shift": "scale_shift",
+    "resnet_out_scale_factor": 1.4,
+    "resnet_skip_time_act": True,
+}
+KANDINSKY_22 = {
+    "out_channels": 8,
+    "block_out_channels": [64, 128, 192, 256],
+    "down_block_types": ["ResnetDownsampleBlock2D", *["SimpleCrossAttnDownBlock2D"] * 3],
+    "mid_block_type": "UNetMidBlock2DSimpleCrossAttn",
+    "up_block_types": [*["SimpleCrossAttnUpBlock2D"] * 3, "ResnetUpsampleBlock2D"],
+    "attention_head_dim": 64,
+    "cross_attention_dim": 96,
+    "encoder_hid_dim": 160,
+    "encoder_hid_dim_type": "image_proj",
+    "addition_embed_type": "image",
+    "layers_per_block": 3,
+    "resnet_time_scale_shift": "scale_shift",
+}
+KANDINSKY_21 = {**KANDINSKY_22, "encoder_hid_dim_type": "text_image_proj", "addition_embed_type": "text_image"}
+LATENT_UPSCALER = {
+    "in_channels": 8,
+    "out_channels": 5,
+    "act_fn": "gelu",
+    "block_out_channels": [384, 384, 768, 768],
+    "down_block_types": ["KDownBlock2D", *["KCrossAttnDownBlock2D"] * 3],
+    "mid_block_type": None,
+    "up_block_types": [*["KCrossAttnUpBlock2D"] * 3, "KUpBlock2D"],
+    "attention_head_dim": 64,
+    "cross_attention_dim": 768,
+    "layers_per_block": 4,
+    "norm_num_groups": None,
+    "conv_in_kernel": 1,
+    "conv_out_kernel": 1,
+    "time_cond_proj_dim": 896,
+    "time_embedding_type": "fourier",
+    "timestep_post_act": "gelu",
+    "resnet_time_scale_shift": "scale_shift",
+}
+AUDIO_LDM = {
+    "in_channels": 8,
+    "out_channels": 8,
+    "block_out_channels": [128, 256, 384, 640],
+    "cross_attention_dim": [128, 256, 384, 640],
+    "class_embed_type": "simple_projection",
+    "class_embeddings_concat": True,
+    "projection_class_embeddings_input_dim": 512,
+}
+X4_UPSCALER = {
+    "in_channels": 7,
+    "block_out_channels": [256, 512, 512, 1024],
+    "down_block_types": ["DownBlock2D", *["CrossAttnDownBlock2D"] * 3],
+    "up_block_types": [*["CrossAttnUpBlock2D"] * 3, "UpBlock2D"],
+    "only_cross_attention": [True, True, True, False],
+    "cross_attention_dim": 1024,
+    "num_class_embeds": 1000,
+    "use_linear_projection": True,
+}
+NCSNPP = {
+    "block_out_channels": [32, 64],
+    "norm_num_groups": 8,
+    "cross_attention_dim": 12,
+    "down_block_types": ["SkipDownBlock2D", "AttnSkipDownBlock2D"],
+    "up_block_types": ["AttnSkipUpBlock2D", "SkipUpBlock2D"],
+}
 NESTED = {
     **TINY,
     "layers_per_block": 2,
@@ -67,6 +146,25 @@ def derived(config: dict[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
         pytest.param(TINY_UNSHUFFLED, None, id="tiny, 2x2 unshuffled"),
         pytest.param({}, None, id="Diffusers' defaults"),
         pytest.param(NESTED, None, id="depth by layer"),
+        pytest.param(IF_STAGE_1, None, id="DeepFloyd IF"),
+        pytest.param(
+            {**IF_STAGE_1, "in_channels": 6, "class_embed_type": "timestep"}, None, id="DeepFloyd IF, upscaler"
+        ),
+        pytest.param({**IF_STAGE_1, "only_cross_attention": True}, None, id="DeepFloyd IF, on text alone"),
+        pytest.param(KANDINSKY_21, None, id="Kandinsky 2.1"),
+        pytest.param(KANDINSKY_22, None, id="Kandinsky 2.2"),
+        pytest.param({**KANDINSKY_22, "addition_embed_type": "image_hint"}, None, id="Kandinsky 2.2 with a hint"),
+        pytest.param(LATENT_UPSCALER, None, id="latent upscaler (k-diffusion)"),
+        pytest.param(AUDIO_LDM, None, id="AudioLDM"),
+        pytest.param(X4_UPSCALER, None, id="x4 upscaler"),
+        pytest.param({**SD15, "attention_type": "gated"}, None, id="GLIGEN"),
+        pytest.param({**SD15, "attention_type": "gated-text-image"}, None, id="GLIGEN, text and image"),
+        pytest.param({**SD15, "cross_attention_dim": (768,) * 4, "attention_type": "gated"}, None, id="GLIGEN, tuple"),
+        pytest.param({**SD15, "dual_cross_attention": True}, None, id="Versatile Diffusion"),
+        pytest.param({**SD15, "time_cond_proj_dim": 256}, None, id="LCM"),
+        pytest.param(NCSNPP, None, id="NCSN++ blocks"),
+        pytest.param({**TINY, "down_block_types": ["AttnDownBlock2D"] * 2}, None, id="pixel attention"),
+        pytest.param({**TINY, "attention_head_dim": [4, 16]}, None, id="heads by level"),
         pytest.param({**TINY, "mid_block_type": None}, None, id="no middle"),
         pytest.param({**TINY, "mid_block_type": "UNetMidBlock2D"}, None, id="middle without attention"),
         pytest.param({**TINY, "addition_embed_type": "text"}, None, id="pooled text"),
@@ -82,64 +180,119 @@ def test_names_and_shapes_are_diffusers(config: dict[str, Any], parameters: int 
         assert unet_architecture_from_mapping(config).count == parameters
 
 
+KINDS = ["", "Attn", "CrossAttn", "SimpleCrossAttn", "Skip", "AttnSkip", "K", "KCrossAttn", "Resnet"]
+MIDDLES = [None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn"]
+
+
+def block_name(kind: str, side: str) -> str:
+    return f"Resnet{side}sampleBlock2D" if kind == "Resnet" else f"{kind}{side}Block2D"
+
+
 @st.composite
-def configs(draw: st.DrawFn) -> dict[str, Any]:
-    blocks = draw(st.integers(1, 3))
-    groups = draw(st.sampled_from([1, 2, 4]))
+def configs(draw: st.DrawFn, kind: str) -> dict[str, Any]:
+    """Configs of one to three levels, each of `kind` or of any other type that goes with it."""
+    levels = draw(st.integers(1, 3))
+    kinds = st.sampled_from([kind, kind, kind, *KINDS])
+    # Attention of Skip blocks is always normalized in 32 groups, "group_norm" of the context as well.
+    widths = st.sampled_from([32, 64, 96]) if "Skip" in kind else st.sampled_from([32, 64])
 
     def each(values: st.SearchStrategy[Any]) -> list[Any]:
-        return draw(st.lists(values, min_size=blocks, max_size=blocks))
+        return draw(st.lists(values, min_size=levels, max_size=levels))
 
-    time_channels = st.none() | st.sampled_from([6, 10])
+    down, up = each(kinds), each(kinds)
+    middle = draw(st.sampled_from(MIDDLES))
+    groupless = all(block.startswith("K") or block == "Skip" for block in [*down, *up])
     return {
         "in_channels": draw(st.integers(1, 9)),
         "out_channels": draw(st.integers(1, 9)),
-        "block_out_channels": each(st.sampled_from([4, 8, 12, 16])),
-        "down_block_types": each(st.sampled_from(["DownBlock2D", "CrossAttnDownBlock2D"])),
-        "up_block_types": each(st.sampled_from(["UpBlock2D", "CrossAttnUpBlock2D"])),
-        "mid_block_type": draw(st.sampled_from([None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn"])),
+        "block_out_channels": each(widths),
+        "down_block_types": [block_name(block, "Down") for block in down],
+        "up_block_types": [block_name(block, "Up") for block in up],
+        "mid_block_type": middle,
         "only_cross_attention": draw(st.booleans() | st.just(each(st.booleans()))),
+        "mid_block_only_cross_attention": draw(st.sampled_from([None, True, False])),
+        "cross_attention_norm": draw(st.sampled_from([None, "layer_norm", "group_norm"])),
         "layers_per_block": draw(st.just(each(st.integers(1, 3))) | st.integers(1, 3)),
-        "norm_num_groups": groups,
+        "norm_num_groups": None if groupless and draw(st.booleans()) else draw(st.sampled_from([1, 2, 4, 32])),
         "act_fn": draw(st.sampled_from(["silu", "gelu", "mish", "relu"])),
-        "cross_attention_dim": draw(st.integers(1, 24)),
+        "cross_attention_dim": draw(st.sampled_from([32, 64])),
         "transformer_layers_per_block": draw(st.just(each(st.integers(0, 2))) | st.integers(1, 2)),
-        "attention_head_dim": draw(st.just(each(st.integers(1, 4))) | st.integers(1, 4)),
+        "attention_head_dim": draw(st.just(each(st.integers(1, 9))) | st.integers(1, 9)),
         "use_linear_projection": draw(st.booleans()),
-        "encoder_hid_dim": draw(st.none() | st.integers(1, 12)),
+        "dual_cross_attention": draw(st.booleans()),
+        "attention_type": draw(st.sampled_from(["default", "gated", "gated-text-image"])),
+        "resnet_time_scale_shift": draw(st.sampled_from(["default", "scale_shift"])),
+        "time_embedding_dim": draw(st.none() | st.sampled_from([6, 32])),
+        "class_embeddings_concat": draw(st.booleans()),
+    }
+
+
+@st.composite
+def conditionings(draw: st.DrawFn) -> dict[str, Any]:
+    """What stands before the blocks, of one small level."""
+    return {
+        "block_out_channels": [8],
+        "down_block_types": ["DownBlock2D"],
+        "up_block_types": ["UpBlock2D"],
+        "mid_block_type": None,
+        "norm_num_groups": 4,
+        "cross_attention_dim": draw(st.integers(1, 24)),
+        "encoder_hid_dim": draw(st.integers(1, 12)),
+        "encoder_hid_dim_type": draw(st.sampled_from([None, "text_proj", "text_image_proj", "image_proj"])),
         "class_embed_type": draw(st.sampled_from([None, "timestep", "identity", "projection", "simple_projection"])),
         "num_class_embeds": draw(st.none() | st.integers(1, 5)),
         "class_embeddings_concat": draw(st.booleans()),
-        "addition_embed_type": draw(st.sampled_from([None, "text", "text_time"])),
+        "addition_embed_type": draw(
+            st.sampled_from([None, "text", "text_time", "text_image", "image", "image_hint"]),
+        ),
         "addition_embed_type_num_heads": 1,
         "addition_time_embed_dim": 8,
         "projection_class_embeddings_input_dim": draw(st.integers(1, 12)),
-        "resnet_time_scale_shift": draw(st.sampled_from(["default", "scale_shift"])),
+        "attention_type": draw(st.sampled_from(["default", "gated", "gated-text-image"])),
         "time_embedding_type": draw(st.sampled_from(["positional", "fourier"])),
-        "time_embedding_dim": draw(time_channels),
+        "time_embedding_dim": draw(st.none() | st.sampled_from([6, 10])),
         "time_cond_proj_dim": draw(st.none() | st.integers(1, 5)),
         "conv_in_kernel": draw(st.sampled_from([1, 3])),
         "conv_out_kernel": draw(st.sampled_from([1, 3])),
     }
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(configs())
-def test_any_supported_config_is_derived_as_diffusers_builds_it(config: dict[str, Any]) -> None:
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+def test_any_config_of_a_block_type_is_derived_as_diffusers_builds_it(kind: str, data: st.DataObject) -> None:
+    config = data.draw(configs(kind))
+    assert derived(config) == from_diffusers(config)
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(conditionings())
+def test_any_conditioning_is_derived_as_diffusers_builds_it(config: dict[str, Any]) -> None:
     assert derived(config) == from_diffusers(config)
 
 
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"down_block_types": ["SimpleCrossAttnDownBlock2D"] * 2}, "down_block_types"),
+        ({"down_block_types": ["DownEncoderBlock2D"] * 2}, "down_block_types"),
+        ({"up_block_types": ["UpDecoderBlock2D"] * 2}, "up_block_types"),
         ({"up_block_types": ["UpBlock2D"]}, "up_block_types"),
-        ({"mid_block_type": "UNetMidBlock2DSimpleCrossAttn"}, "mid_block_type"),
-        ({"attention_type": "gated"}, "attention_type"),
-        ({"dual_cross_attention": True}, "dual_cross_attention"),
+        ({"mid_block_type": "UNetMidBlock3D"}, "mid_block_type"),
+        ({"attention_type": "sparse"}, "attention_type"),
+        ({"attention_type": "gated", "cross_attention_dim": [8, 8]}, "cross_attention_dim"),
+        ({"mid_block_type": "UNetMidBlock2DSimpleCrossAttn", "cross_attention_norm": "batch"}, "cross_attention_norm"),
+        (
+            {"mid_block_type": "UNetMidBlock2DSimpleCrossAttn", "cross_attention_norm": "group_norm"}
+            | {"cross_attention_dim": 33},
+            "cross_attention_norm",
+        ),
+        ({"down_block_types": ["AttnSkipDownBlock2D"] * 2, "block_out_channels": [48, 48]}, "block_out_channels"),
+        ({"down_block_types": ["AttnDownBlock2D"] * 2, "attention_head_dim": 200}, "attention_head_dim"),
         ({"num_attention_heads": 4}, "num_attention_heads"),
-        ({"addition_embed_type": "image"}, "addition_embed_type"),
-        ({"encoder_hid_dim_type": "image_proj", "encoder_hid_dim": 4}, "encoder_hid_dim_type"),
+        ({"addition_embed_type": "video"}, "addition_embed_type"),
+        ({"addition_embed_type": "image"}, "encoder_hid_dim"),
+        ({"encoder_hid_dim_type": "video_proj", "encoder_hid_dim": 4}, "encoder_hid_dim_type"),
+        ({"encoder_hid_dim_type": "image_proj"}, "encoder_hid_dim"),
         ({"encoder_hid_dim": 4, "cross_attention_dim": [8, 8]}, "cross_attention_dim"),
         ({"class_embed_type": "projection"}, "projection_class_embeddings_input_dim"),
         ({"norm_num_groups": 7}, "norm_num_groups"),
