@@ -16,9 +16,15 @@ from t2i_checkpoint.parallel import run_all
 from t2i_checkpoint.store import ObjectChanged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator, Sequence
 
-    from t2i_checkpoint.archive_documents import ArchivedObject, ArchiveEntry, ArchiveIntent, ArchiveManifest
+    from t2i_checkpoint.archive_documents import (
+        ArchivedFolder,
+        ArchivedObject,
+        ArchiveEntry,
+        ArchiveIntent,
+        ArchiveManifest,
+    )
     from t2i_checkpoint.archive_progress import ProgressMeter
     from t2i_checkpoint.store import ObjectInfo, Store
 
@@ -27,7 +33,7 @@ def expect_source_unchanged(store: Store, intent: ArchiveIntent, *, gone_is_fine
     """Look at everything in the source folders: each listed object as it was, and nothing new."""
     expected = {entry.source: entry for entry in intent.entries}
     seen: set[str] = set()
-    for info in _listed(store, intent):
+    for info in listed(store, intent.folders, expected):
         entry = expected.get(info.key)
         if entry is None:
             if store.head(info.key) is None:
@@ -97,21 +103,18 @@ def _expect_archived(store: Store, item: ArchivedObject) -> None:
 def _expect_deleted(store: Store, intent: ArchiveIntent) -> None:
     """Look whether the deletions took effect: some errors are told by nothing else."""
     expected = {entry.source for entry in intent.entries}
-    for info in _listed(store, intent):
+    for info in listed(store, intent.folders, expected):
         if info.key in expected and store.head(info.key) is not None:
             detail = f"{info.key} is still there after its deletion; check the bucket's retention rules, then run again"
             raise ArchiveError("DeletionFailed", detail)
 
 
-def _listed(store: Store, intent: ArchiveIntent) -> Iterator[ObjectInfo]:
-    """Yield what lies in the folders; one LIST for several of them."""
-    folders = [folder.folder for folder in intent.folders]
-    inside = tuple(f"{folder}/" for folder in folders)
-    if len(folders) > 1 and all(folder.startswith(layout.SURVEY_PREFIX) for folder in folders):
-        for info in store.list(layout.SURVEY_PREFIX):
-            if info.key.startswith(inside) or info.key in folders:
-                yield info
-        return
-    for folder in folders:
-        # A folder name with its slash, or the key of a checkpoint that is one file.
-        yield from (info for info in store.list(folder) if info.key.startswith(inside) or info.key == folder)
+def listed(store: Store, folders: Sequence[ArchivedFolder], sources: Container[str]) -> Iterator[ObjectInfo]:
+    """Yield what lies in the folders; one LIST for several of them. A checkpoint that is one file is in `sources`."""
+    names = [folder.folder for folder in folders]
+    inside = tuple(f"{name}/" for name in names)
+    if len(names) > 1 and all(name.startswith(layout.SURVEY_PREFIX) for name in names):
+        found = store.list(layout.SURVEY_PREFIX)
+    else:
+        found = (info for name in names for info in store.list(name if name in sources else f"{name}/"))
+    return (info for info in found if info.key.startswith(inside) or info.key in names)
