@@ -15,7 +15,13 @@ from t2i_api.progress import ExitCode
 from t2i_checkpoint.manifest import InitialWeightsFacts
 from t2i_trainer.checkpointing.initial_weights import facts_of, fill_module, log_beginning, plan_initial_weights
 from t2i_trainer.checkpointing.judging import wanted_of
-from t2i_trainer.checkpointing.restore import check_null_embedding, fetch_checkpoint, load_checkpoint, open_fetched
+from t2i_trainer.checkpointing.restore import (
+    fetch_checkpoint,
+    is_same_null_embedding,
+    load_checkpoint,
+    open_fetched,
+    refuse_null_embedding,
+)
 from t2i_trainer.checkpointing.state import TrainingState, weights_sha256
 from t2i_trainer.ema import ExponentialMovingAverage
 from t2i_trainer.failures import TrainerError
@@ -100,13 +106,14 @@ class Starter:
 
     def _resume(self, name: str) -> Beginning:
         directory = self.configuration.run_directory / "restore"
+        wanted = wanted_of(self.configuration.spec, architecture_of(self.unet))
         if self.world.leads_pod:
-            wanted = wanted_of(self.configuration.spec, architecture_of(self.unet))
             fetch_checkpoint(self.store, name, wanted, directory)
         self.world.wait()
         fetched = open_fetched(directory)
         stored = fetched.null_embedding()
-        check_null_embedding(stored, self.null_embedding, name)
+        if not is_same_null_embedding(stored, self.null_embedding):
+            refuse_null_embedding(self.store, name, wanted, self.null_embedding)
         state = self._state(fetched.manifest.initial_weights)
         load_checkpoint(fetched, state)
         self._compare_data(fetched.trainer_state.dataset_size, fetched.trainer_state.dataset_sha256)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 import torch
+from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 
 from t2i_api.progress import ExitCode
 from t2i_api.status import VerdictKind
 from t2i_checkpoint import layout
 from t2i_checkpoint.inspect import judge_folder, survey
 from t2i_checkpoint.wanted import wanted_from
-from t2i_trainer.checkpointing.restore import check_null_embedding
+from t2i_dev.corpus.ldm import LdmConfig, UNetModel
+from t2i_dev.corpus.own_layout import rename_everywhere
+from t2i_trainer.checkpointing.restore import is_same_null_embedding, refuse_null_embedding
 from t2i_trainer.checkpointing.state import weights_sha256
 from t2i_trainer.failures import TrainerError
 
@@ -24,6 +28,23 @@ if TYPE_CHECKING:
     from t2i_api.job import JobSpec
 
 NULL = torch.ones(8, 16)
+# The UNet of `job_spec`, as the original Stable Diffusion code would have been configured for it.
+LDM = LdmConfig(12, 12, 8, (1, 2), 1, (0, 1), 1, 16, groups=4)
+
+
+@functools.cache
+def ldm_names() -> dict[str, str]:
+    """Diffusers name -> LDM name, found out by sending numbered tensors through Diffusers' own converter."""
+    shapes = UNetModel(LDM).state_dict()
+    numbered = {f"model.diffusion_model.{name}": torch.tensor(float(n)) for n, name in enumerate(shapes)}
+    config = {"layers_per_block": 1, "class_embed_type": None, "addition_embed_type": None}
+    converted: dict[str, torch.Tensor] = cast("Any", convert_ldm_unet_checkpoint)(numbered, config)
+    return {name: list(shapes)[int(tensor)] for name, tensor in converted.items()}
+
+
+def ldm_name(name: str) -> str:
+    """What the original Stable Diffusion code calls a parameter of the job's UNet."""
+    return ldm_names()[name]
 
 
 def test_everything_comes_back_bit_for_bit(bench: Bench) -> None:
@@ -98,8 +119,38 @@ def test_every_file_of_the_manifest_is_checked_bit_by_bit(bench: Bench) -> None:
     bench.fetch()
 
 
-def test_the_null_embedding_may_differ_in_its_last_bits_only() -> None:
-    check_null_embedding(NULL, NULL + 1e-5, "here")
+def test_the_null_embedding_may_differ_in_its_last_bits_only(bench: Bench) -> None:
+    assert is_same_null_embedding(NULL, NULL + 1e-5)
+    bench.save(3)
+    name = bench.folder(3).removeprefix(layout.CHECKPOINTS)
     for other in (NULL + 0.1, NULL[:4]):
-        with pytest.raises(TrainerError, match="another null embedding"):
-            check_null_embedding(NULL, other, "here")
+        assert not is_same_null_embedding(NULL, other)
+        with pytest.raises(TrainerError, match="NullEmbeddingDiffers") as refused:
+            refuse_null_embedding(bench.store, name, bench.wanted, other)
+        assert refused.value.code is ExitCode.INCOMPATIBLE_WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("rename", "said"),
+    [(lambda name: f"module.{name}", None), (lambda name: f"_orig_mod.{name}", None), (ldm_name, VerdictKind.RENAMED)],
+    ids=["DistributedDataParallel", "torch.compile", "LDM"],
+)
+def test_a_checkpoint_under_other_names_is_resumed_whole(
+    bench: Bench, rename: Callable[[str], str], said: VerdictKind | None
+) -> None:
+    """Weights, average and both moments come back under the model's names, and the very next step is the same."""
+    bench.save(3)
+    rename_everywhere(bench.scratch / "bucket" / bench.folder(3), rename)
+    verdict = judge_folder(bench.store, bench.folder(3), wanted_from(bench.spec)).verdict
+    assert verdict.resumable
+    assert verdict.kind is (said or VerdictKind.IDENTICAL)
+    bench.fetch()
+    restored = bench.fresh(seed=1)
+    bench.load(restored)
+    assert weights_sha256(restored.unet) == weights_sha256(bench.state.unet)
+    assert weights_sha256(restored.ema.module) == weights_sha256(bench.state.ema.module)
+    for state in (bench.state, restored):
+        for number, parameter in enumerate(state.unet.parameters()):
+            parameter.grad = torch.full_like(parameter, 0.02 * (1 + number % 3))
+        state.optimizer.step()
+    assert weights_sha256(restored.unet) == weights_sha256(bench.state.unet)

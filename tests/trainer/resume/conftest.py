@@ -20,7 +20,7 @@ import psutil
 import pytest
 import yaml
 
-from t2i_api.attempt import AttemptDocument
+from t2i_api.attempt import AttemptDocument, InitialWeightsDocument
 from t2i_api.progress import ExitCode, Progress, TerminationMessage
 from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
@@ -134,7 +134,15 @@ class Cluster:
     def store(self) -> LocalStore:
         return LocalStore(self.folder / "bucket")
 
-    def start(self, attempt: int, *, workers: int, processes: int, resume_from: str | None = None) -> list[Pod]:
+    def start(
+        self,
+        attempt: int,
+        *,
+        workers: int,
+        processes: int,
+        resume_from: str | None = None,
+        initial_weights: InitialWeightsDocument | None = None,
+    ) -> list[Pod]:
         document = AttemptDocument(
             job_name="tiny",
             job_namespace="default",
@@ -143,6 +151,7 @@ class Cluster:
             workers=workers,
             processes_per_worker=processes,
             resume_from=resume_from,
+            initial_weights=initial_weights,
             rendezvous_address="127.0.0.1",
             rendezvous_port=free_ports(1)[0],
         )
@@ -287,6 +296,7 @@ def cluster_at(tiny_job: Callable[[Path], dict[str, Any]]) -> Iterator[Callable[
     def make(folder: Path, **unet: Any) -> Cluster:
         job = tiny_job(folder / "bucket")
         job["spec"]["model"]["unet"]["config"].update(unet)
+        folder.mkdir(exist_ok=True)
         made.append(Cluster(folder, job))
         return made[-1]
 

@@ -57,9 +57,8 @@ def facts_of(plan: LoadPlan, given: InitialWeightsDocument) -> InitialWeightsFac
 
 def log_beginning(plan: LoadPlan, facts: InitialWeightsFacts) -> None:
     """Say loudly what the run begins with, and what of it is random."""
-    average = "with its EMA" if plan.ema is not None else "without an EMA that fits: the average begins as the weights"
     place = f"{facts.uri}/{facts.folder}".rstrip("/")
-    logger.warning("step 0 begins with the weights of %s (%s), %s: %s", place, facts.verdict, average, plan.described)
+    logger.warning("step 0 begins with the weights of %s (%s): %s", place, facts.verdict, plan.described)
     if plan.fresh:
         more = f" and {len(plan.fresh) - _LOGGED_NAMES} more" if len(plan.fresh) > _LOGGED_NAMES else ""
         names = ", ".join(plan.fresh[:_LOGGED_NAMES])

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import ValidationError
 
@@ -28,6 +28,7 @@ from t2i_trainer.checkpointing.state import (
     rename_tensors,
 )
 from t2i_trainer.checkpointing.trainer_state import TrainerState
+from t2i_trainer.text_encoder import embedding_sha256
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,11 +94,17 @@ def load_checkpoint(fetched: FetchedCheckpoint, state: TrainingState) -> None:
     state.step = fetched.manifest.step
 
 
-def check_null_embedding(stored: torch.Tensor, computed: torch.Tensor, folder: str) -> None:
-    """Raise TrainerError unless both are the same text encoder's answer; last bits differ between processors."""
-    if stored.shape == computed.shape and (stored - computed).abs().max() <= _NULL_EMBEDDING_TOLERANCE:
-        return
-    raise does_not_fit(folder, "the text encoder gives another null embedding than the one it was trained with")
+def is_same_null_embedding(stored: torch.Tensor, computed: torch.Tensor) -> bool:
+    """Whether both are the same text encoder's answer; last bits differ between processors, so hashes would not do."""
+    return stored.shape == computed.shape and bool((stored - computed).abs().max() <= _NULL_EMBEDDING_TOLERANCE)
+
+
+def refuse_null_embedding(store: Store, name: str, wanted: Wanted, computed: torch.Tensor) -> NoReturn:
+    """Say in the verdict's words that the text encoder is another one than the checkpoint was trained with."""
+    folder = f"{layout.CHECKPOINTS}{name}"
+    meaning = replace(wanted.meaning, null_embedding_sha256=embedding_sha256(computed))
+    judge_resumable(store, folder, replace(wanted, meaning=meaning))
+    raise does_not_fit(folder, "its null embedding is not the text encoder's, whatever its manifest says")
 
 
 def _fetch(store: Store, folder: str, file: ManifestFile, directory: Path) -> None:

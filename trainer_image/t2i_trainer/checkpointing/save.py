@@ -60,7 +60,7 @@ class RunFacts:
     dataset_size: int
     meaning: Meaning
     null_embedding: torch.Tensor
-    model_config_sha256: str
+    model_config_sha256: str | None = None
     initial_weights: InitialWeightsFacts | None = None
 
 
