@@ -1,4 +1,4 @@
-"""JSON from a stranger: memory bounded before it is parsed; duplicate keys, NaN, deep nesting, half characters refused."""
+"""JSON from a stranger: memory bounded before parsing; duplicate keys, NaN, deep nesting, half characters refused."""
 
 from __future__ import annotations
 
