@@ -35,9 +35,10 @@ def _copy(store: Store, entry: ArchiveEntry, meter: ProgressMeter) -> ArchivedOb
             store.copy(entry.source, entry.destination, source_etag=entry.etag, exclusive=True, listener=meter)
             verified = verify_copy(store, source, entry.destination)
     except (ObjectChanged, NotFound) as error:
-        if error.key == entry.destination:
-            detail = f"{entry.destination} was written again while it was verified; nothing was deleted; run again"
-            raise ArchiveError("CopyDiffers", detail) from error
+        if error.key == entry.destination or entry.is_unchanged(store.head(entry.source)):
+            # A second archiver wrote the copy again while it was read, or the store refused for once.
+            detail = f"{entry.source} could not be copied or verified: {error}. Nothing was deleted; run again"
+            raise ArchiveError("CopyRefused", detail) from error
         raise SourceChangedError(f"{entry.source} changed while it was copied; nothing was deleted") from error
     if verified is None:
         detail = f"{entry.destination} is not equal to {entry.source} after copying; nothing was deleted; run again"

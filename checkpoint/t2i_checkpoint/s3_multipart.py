@@ -70,7 +70,12 @@ def copy_in_parts(connection: S3Connection, job: PartsCopy) -> None:
     own algorithm makes source and copy comparable without reading either; versitygw 1.8 however gives every part the
     checksum of the *whole* source then. That answer is recognised and another algorithm used.
     """
-    for algorithm in _algorithms(job.checksum):
+    algorithms = _algorithms(job.checksum)
+    if job.exclusive:
+        # Where the first choice failed before, the broken-off upload has the second.
+        begun = {upload.get("ChecksumAlgorithm") for upload in _open_uploads(connection, job.destination_key)}
+        algorithms.sort(key=lambda algorithm: algorithm not in begun)
+    for algorithm in algorithms:
         for _ in range(_ATTEMPTS):
             try:
                 _copy_once(connection, job, algorithm)
@@ -113,6 +118,10 @@ def _copy_once(connection: S3Connection, job: PartsCopy, algorithm: str) -> None
     upload.found(sum(part.size for part in plan if part.number in done))
     try:
         missing = [part for part in plan if part.number not in done]
+        if not done:
+            # One alone tells whether the server's checksums are true, before four are copied in vain.
+            first = missing.pop(0)
+            done[first.number] = upload.copy_part(first)
         copied = run_all(upload.copy_part, missing, workers=connection.limits.concurrency)
         done |= {part.number: answer for part, answer in zip(missing, copied, strict=True)}
         upload.complete([done[part.number] for part in plan])
