@@ -9,13 +9,15 @@ import pytest
 import yaml
 
 from t2i_api.progress import ExitCode
-from t2i_trainer.configuration import RunConfiguration, choose_device
+from t2i_checkpoint.store import AccessDenied
+from t2i_trainer.configuration import RunConfiguration, choose_device, open_weights
 from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from t2i_api.job import JobSpec
+    from t2i_dev.s3_server import S3Server
 
 ATTEMPT = {
     "jobName": "tiny",
@@ -64,6 +66,38 @@ def test_a_mistake_is_named(tmp_path: Path, job_spec: JobSpec, attempt: Any, cha
     with pytest.raises(TrainerError, match=message) as caught:
         read(tmp_path, job_spec, attempt, changes)
     assert caught.value.code is ExitCode.BAD_CONFIGURATION
+
+
+def test_latents_are_refused_until_this_trainer_can_make_them(tmp_path: Path, job_spec: JobSpec) -> None:
+    model = {**job_spec.to_wire()["model"], "vae": {"uri": "s3://t2i/vae"}, "pixelUnshuffleFactor": 1}
+    with pytest.raises(TrainerError, match=r"model\.vae: this trainer cannot train in latent space yet") as caught:
+        read(tmp_path, job_spec, changes={"model": model})
+    assert caught.value.code is ExitCode.BAD_CONFIGURATION
+
+
+OWN_KEY, OWN_SECRET = "T2I_INITIAL_WEIGHTS_AWS_ACCESS_KEY_ID", "T2I_INITIAL_WEIGHTS_AWS_SECRET_ACCESS_KEY"
+
+
+def test_initial_weights_are_read_with_credentials_of_their_own(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The pod's own AWS_* belong to the checkpoints; another bucket may need another Secret."""
+    real = s3_server.environment()
+    uri = f"s3://{s3_server.bucket}/initial-weights-of-others"
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "of-the-checkpoints")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "of-the-checkpoints")
+    with pytest.raises(AccessDenied):
+        list(open_weights(uri, s3_server.endpoint, None).store.list(""))
+    monkeypatch.setenv(OWN_KEY, real["AWS_ACCESS_KEY_ID"])
+    monkeypatch.setenv(OWN_SECRET, real["AWS_SECRET_ACCESS_KEY"])
+    assert list(open_weights(uri, s3_server.endpoint, None).store.list("")) == []
+
+
+@pytest.mark.parametrize(("given", "missing"), [(OWN_KEY, OWN_SECRET), (OWN_SECRET, OWN_KEY)])
+def test_half_a_key_pair_is_refused(monkeypatch: pytest.MonkeyPatch, given: str, missing: str) -> None:
+    monkeypatch.setenv(given, "x")
+    with pytest.raises(TrainerError, match=f"{missing} is missing"):
+        open_weights("s3://bucket/weights", None, None)
 
 
 def test_a_missing_job_says_how_to_name_it(tmp_path: Path) -> None:

@@ -11,7 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from t2i_api.metrics import TRAINER_METRICS, MetricType
-from t2i_api.progress import Progress, TrainerPhase
+from t2i_api.progress import MAXIMUM_FRESH_NAMES, Progress, TrainerPhase
+from t2i_api.status import VerdictKind
+from t2i_checkpoint.manifest import InitialWeightsFacts
 from t2i_dev.ports import free_ports
 from t2i_trainer.http_server import serve
 from t2i_trainer.telemetry import StepResult, Telemetry
@@ -75,6 +77,28 @@ def test_a_pause_for_saving_does_not_count_as_step_time(telemetry: Telemetry) ->
     telemetry.enter(TrainerPhase.SAVING)
     stepped(telemetry, 1, 0.5)
     assert telemetry.progress.seconds_per_step is None
+
+
+def test_a_warm_start_is_told_with_the_first_names_of_what_is_fresh(telemetry: Telemetry, address: str) -> None:
+    fresh = tuple(f"layer.{number}" for number in range(30))
+    facts = InitialWeightsFacts(uri="s3://b/p", folder="checkpoint-5", verdict=VerdictKind.PARTIAL, step=5, fresh=fresh)
+    telemetry.began_with(facts, 70)
+    told = Progress.model_validate_json(fetch(f"{address}/progress")).warm_start
+    assert told is not None
+    assert (told.loaded, told.fresh, told.fresh_names) == (70, 30, list(fresh[:MAXIMUM_FRESH_NAMES]))
+    assert (told.folder, told.step, told.verdict) == ("checkpoint-5", 5, VerdictKind.PARTIAL)
+
+
+def test_it_can_be_kept_to_one_address(telemetry: Telemetry) -> None:
+    """Pods that are plain processes of one machine share its addresses."""
+    (port,) = free_ports(1)
+    server = serve(telemetry, port, "127.0.0.2")
+    assert server is not None
+    assert fetch(f"http://127.0.0.2:{port}/healthz") == b"ok\n"
+    with pytest.raises(urllib.error.URLError, match="refused"):
+        fetch(f"http://127.0.0.1:{port}/healthz")
+    server.shutdown()
+    server.server_close()
 
 
 def test_other_paths_are_not_found(address: str) -> None:
