@@ -25,6 +25,7 @@ from t2i_checkpoint.weights_files import CheckpointFormat, find_weights
 if TYPE_CHECKING:
     from t2i_checkpoint.architecture import Architecture
     from t2i_checkpoint.discovery import Candidate
+    from t2i_checkpoint.header_memory import HeaderMemory
     from t2i_checkpoint.store import Store
     from t2i_checkpoint.tensors import TensorTable
 
@@ -59,11 +60,14 @@ class Contents:
         return Stored(architecture, self.resume, self.fault, self.other, self.not_loadable)
 
 
-def read_contents(store: Store, candidate: Candidate, wanted_guess: Architecture, *, places: bool = False) -> Contents:
+def read_contents(
+    store: Store, candidate: Candidate, wanted_guess: Architecture, memory: HeaderMemory | None = None
+) -> Contents:
     """Read a candidate's headers; `wanted_guess` tells how long they probably are. Never raises on bad contents.
 
-    At most three ranged reads and 512 KiB, except for shards and for headers longer than was guessed. With `places`
-    also what a load plan needs and a verdict does not: where the EMA's tensors lie.
+    At most three ranged reads and 512 KiB, except for shards and for headers longer than was guessed. `memory` is for
+    verdicts, which ask what there is; without it also what a load plan needs is read: where exactly each tensor lies,
+    those of an EMA beside the weights too.
     """
     metered = MeteredReads(store)
     own = candidate.folder.is_own
@@ -73,7 +77,7 @@ def read_contents(store: Store, candidate: Candidate, wanted_guess: Architecture
         _refuse_retired(candidate)
         if own:
             manifest = committed_manifest(metered, candidate)
-            found = read_own(metered, candidate, manifest, wanted_guess, places=places)
+            found = read_own(metered, candidate, manifest, wanted_guess, memory)
             return Contents(
                 kind,
                 found.weights,
@@ -85,7 +89,7 @@ def read_contents(store: Store, candidate: Candidate, wanted_guess: Architecture
                 reads=metered.reads,
                 bytes_read=metered.bytes_read,
             )
-        other = read_other(metered, candidate, wanted_guess, places=places)
+        other = read_other(metered, candidate, wanted_guess, memory)
         return Contents(
             kind,
             other.weights,

@@ -11,6 +11,8 @@ from t2i_checkpoint.recognise import ModelFamily, recognise
 from t2i_checkpoint.verdict_value import Verdict
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from t2i_checkpoint.architecture import Architecture
     from t2i_checkpoint.facts import Stored
 
@@ -27,19 +29,19 @@ def model_phrase(architecture: Architecture) -> str:
     return f"{recognise(architecture).described}, {size} parameters in {len(architecture)} tensors"
 
 
-def describe(stored: Stored) -> Verdict:
+def describe(stored: Stored, phrase: Callable[[Architecture], str] = model_phrase) -> Verdict:
     """Judge without a job: faults are told as always, everything else is NOT_COMPARED and never acted upon."""
     if stored.fault is not None:
         return Verdict(stored.fault.kind, stored.fault.reason, stored.fault.detail)
     if stored.architecture is None or not len(stored.architecture):
         return Verdict(VerdictKind.INCOMPLETE, Reason.NO_WEIGHTS, "there are no weights in it")
     family = recognise(stored.architecture)
-    phrase = model_phrase(stored.architecture)
+    model = phrase(stored.architecture)
     is_adapter = family is ModelFamily.ADAPTER
     return Verdict(
         VerdictKind.ADAPTER if is_adapter else VerdictKind.INFERENCE_ONLY,
         Reason.NOT_COMPARED,
-        f"{phrase}; not held against a job",
+        f"{model}; not held against a job",
         label=family.value,
-        stored_model=phrase,
+        stored_model=model,
     )

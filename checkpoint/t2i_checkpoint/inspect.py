@@ -17,6 +17,7 @@ from t2i_checkpoint.archive_reference import archived_references
 from t2i_checkpoint.contents import Contents, read_contents
 from t2i_checkpoint.describe import describe
 from t2i_checkpoint.discovery import Candidate, CheckpointFormat, candidate_at, candidates
+from t2i_checkpoint.header_memory import HeaderMemory
 from t2i_checkpoint.layout import STRAY_PREFIXES, SURVEY_PREFIX, parse_name
 from t2i_checkpoint.summary import ContentsSummary, summarise
 from t2i_checkpoint.verdict import Verdict, Wanted, compare
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["ContentsSummary", "Judgement", "Survey", "judge_folder", "read_folder", "survey", "survey_location"]
 
 JUDGED_AT_ONCE = 8
+_IN_FULL = 10  # newest checkpoints of which also another program's optimizer is looked at
 _MAX_STRAYS = 5000  # objects looked at where no checkpoint has its usual name
 _MAX_OBJECTS = 100_000  # of one checkpoint
 
@@ -97,7 +99,7 @@ def survey_location(store: Store, wanted: Wanted | None, key: str | None = None)
         found = _survey(store, wanted)
         if found.judgements:
             return found
-    judgement = _judge(store, _candidate(store, key or ""), wanted)
+    judgement = _judge(store, _candidate(store, key or ""), wanted, HeaderMemory())
     judgements = () if key is None and judgement.verdict.reason in {"NotFound", "NoWeights"} else (judgement,)
     cost = store.traffic.since(before)
     return Survey(judgements, cost.bytes_read, cost.requests, time.monotonic() - started)
@@ -108,13 +110,13 @@ def judge_folder(store: Store, folder: str, wanted: Wanted) -> Judgement:
 
     One LIST. Nothing there gives INCOMPLETE (reason NotFound). Raises StoreError only if the listing fails.
     """
-    return _judge(store, _candidate(store, folder), wanted)
+    return _judge(store, _candidate(store, folder), wanted, HeaderMemory())
 
 
 def read_folder(store: Store, folder: str, wanted: Wanted) -> tuple[Judgement, Contents]:
     """Judge one checkpoint as `judge_folder` does, and keep where its tensors lie, those of the EMA too."""
     candidate = _candidate(store, folder)
-    contents = read_contents(store, candidate, wanted.architecture, places=True)
+    contents = read_contents(store, candidate, wanted.architecture)
     return _judgement(candidate, contents, compare(contents.stored, wanted)), contents
 
 
@@ -132,18 +134,21 @@ def _survey(store: Store, wanted: Wanted | None) -> Survey:
 
 
 def _judge_all(store: Store, found: Sequence[Candidate], wanted: Wanted | None) -> list[Judgement]:
+    in_full = HeaderMemory()
+    in_brief = in_full.without_optimizers()
+    memories = [in_full] * min(_IN_FULL, len(found)) + [in_brief] * (len(found) - _IN_FULL)
     if len(found) <= 1:
-        return [_judge(store, candidate, wanted) for candidate in found]
+        return [_judge(store, candidate, wanted, in_full) for candidate in found]
     with ThreadPoolExecutor(JUDGED_AT_ONCE, thread_name_prefix="judge") as pool:
-        return list(pool.map(lambda candidate: _judge(store, candidate, wanted), found))
+        return list(pool.map(lambda each: _judge(store, each[0], wanted, each[1]), zip(found, memories, strict=True)))
 
 
-def _judge(store: Store, candidate: Candidate, wanted: Wanted | None) -> Judgement:
+def _judge(store: Store, candidate: Candidate, wanted: Wanted | None, memory: HeaderMemory) -> Judgement:
     if wanted is None:
-        contents = read_contents(store, candidate, Architecture([]))
-        return _judgement(candidate, contents, describe(contents.stored))
-    contents = read_contents(store, candidate, wanted.architecture)
-    return _judgement(candidate, contents, compare(contents.stored, wanted))
+        contents = read_contents(store, candidate, Architecture([]), memory)
+        return _judgement(candidate, contents, describe(contents.stored, memory.phrase))
+    contents = read_contents(store, candidate, wanted.architecture, memory)
+    return _judgement(candidate, contents, compare(contents.stored, wanted, memory.phrase))
 
 
 def _judgement(candidate: Candidate, contents: Contents, verdict: Verdict) -> Judgement:

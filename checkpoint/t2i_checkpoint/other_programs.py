@@ -25,10 +25,12 @@ from t2i_checkpoint.weights_files import CheckpointFormat, FolderParts, WeightsF
 if TYPE_CHECKING:
     from t2i_checkpoint.architecture import Architecture
     from t2i_checkpoint.discovery import Candidate
+    from t2i_checkpoint.header_memory import HeaderMemory
     from t2i_checkpoint.metered_reads import MeteredReads
     from t2i_checkpoint.tensors import TensorTable
 
 _OPTIMIZER_TAIL_READS = 2  # of a torch zip: its directory, its pickle
+_MEMBERS_OF_A_PARAMETER = 3  # two moments and a step counter
 _SHOWN = 5
 _CONVERT = (
     "its tensors are spread over the files of several ranks: convert it with "
@@ -49,21 +51,28 @@ class OtherContents:
     not_loadable: str | None = None
 
 
-def read_other(reads: MeteredReads, candidate: Candidate, wanted: Architecture, *, places: bool) -> OtherContents:
-    """Read a foreign checkpoint; raises FaultError, HeaderError or StoreError where the weights cannot be read."""
+def read_other(
+    reads: MeteredReads, candidate: Candidate, wanted: Architecture, memory: HeaderMemory | None
+) -> OtherContents:
+    """Read a foreign checkpoint; without `memory` also an EMA file beside the weights, for where its tensors lie.
+
+    Raises FaultError, HeaderError or StoreError where the weights cannot be read.
+    """
     parts = folder_parts(candidate.objects)
     path = parts.weights.path
     if path is None:
         raise _no_weights(parts, candidate)
     guess = expected_header_bytes(wanted)
-    state = _read(reads, candidate, parts.weights, guess)
+    state = _read(reads, candidate, parts.weights, guess, memory)
     if not state.weights:
         detail = f"{path} holds no state dict; save `model.state_dict()` rather than the model itself"
         raise FaultError(VerdictKind.UNREADABLE, "NoStateDict", detail)
     ema = state.ema
-    if places and parts.average is not None:
-        ema = under_names_of(state.weights, _read(reads, candidate, parts.average, guess).weights)
-    optimizer = state.optimizer or _optimizer(reads, candidate, parts, wanted)
+    if memory is None and parts.average is not None:
+        ema = under_names_of(state.weights, _read(reads, candidate, parts.average, guess, memory).weights)
+    optimizer = state.optimizer
+    if optimizer is None and (memory is None or memory.looks_at_optimizers):
+        optimizer = _optimizer(reads, candidate, parts, wanted)
     distributed = parts.weights.format is CheckpointFormat.DISTRIBUTED
     return OtherContents(
         state.weights,
@@ -76,7 +85,9 @@ def read_other(reads: MeteredReads, candidate: Candidate, wanted: Architecture, 
     )
 
 
-def _read(reads: MeteredReads, candidate: Candidate, file: WeightsFile, guess: int) -> SavedState:
+def _read(
+    reads: MeteredReads, candidate: Candidate, file: WeightsFile, guess: int, memory: HeaderMemory | None
+) -> SavedState:
     if file.path is None:
         return SavedState({})
     info = candidate.objects[file.path]
@@ -88,6 +99,8 @@ def _read(reads: MeteredReads, candidate: Candidate, file: WeightsFile, guess: i
             return saved_state_of_names(read_distributed(reads.as_store, info, by_key))
         case CheckpointFormat.SHARDED:
             table: TensorTable = read_sharded_tensors(reads.as_store, info, by_key, expected_bytes=guess)
+        case _ if memory is not None:
+            table = memory.read_header(reads, info, expected_bytes=guess).tensors
         case _:
             table = read_header(reads.as_store, info, expected_bytes=guess).tensors
     weights, ema = split_average(table)
@@ -100,7 +113,7 @@ def _optimizer(
     """Look at the optimizer's file where the budget allows; one that cannot be read is only not described."""
     if parts.optimizer is None:
         return None
-    guess = expected_header_bytes(wanted, 2)
+    guess = expected_header_bytes(wanted, _MEMBERS_OF_A_PARAMETER)
     if not reads.affords(guess, _OPTIMIZER_TAIL_READS):
         return None
     try:

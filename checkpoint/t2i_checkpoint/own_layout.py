@@ -19,14 +19,13 @@ from t2i_checkpoint.manifest import MAX_MANIFEST_BYTES, Manifest, ManifestError,
 from t2i_checkpoint.optimizer import MOMENTS, STEP, optimizer_architecture
 from t2i_checkpoint.reading_faults import FaultError
 from t2i_checkpoint.renaming import find_renaming
-from t2i_checkpoint.tensors import architecture_of_table
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from t2i_checkpoint.discovery import Candidate
+    from t2i_checkpoint.header_memory import HeaderMemory
+    from t2i_checkpoint.headers.safetensors import SafetensorsHeader
     from t2i_checkpoint.metered_reads import MeteredReads
-    from t2i_checkpoint.tensors import StoredTensor, TensorTable
+    from t2i_checkpoint.tensors import TensorTable
 
 RESUME_FILES = (EMA_WEIGHTS, OPTIMIZER, TRAINER_STATE, NULL_EMBEDDING)
 
@@ -63,27 +62,28 @@ def committed_manifest(reads: MeteredReads, candidate: Candidate) -> Manifest:
 
 
 def read_own(
-    reads: MeteredReads, candidate: Candidate, manifest: Manifest, wanted: Architecture, *, places: bool
+    reads: MeteredReads, candidate: Candidate, manifest: Manifest, wanted: Architecture, memory: HeaderMemory | None
 ) -> OwnContents:
-    """Read the headers of a committed checkpoint; with `places` the EMA's too, for where its tensors lie."""
-    files = _Files(reads, candidate, manifest)
-    weights = files.table(WEIGHTS, expected_header_bytes(wanted))
+    """Read the headers of a committed checkpoint; without `memory` the EMA's too, for where its tensors lie."""
+    files = _Files(reads, candidate, manifest, memory)
+    weights = files.header(WEIGHTS, expected_header_bytes(wanted))
     if weights is None:
         raise FaultError(VerdictKind.INCOMPLETE, "NoWeights", f"the manifest lists no {WEIGHTS}")
-    architecture = architecture_of_table(weights)
+    architecture = weights.architecture
     if architecture.fingerprint() != manifest.architecture_fingerprint:
         detail = f"{WEIGHTS} is not the model that the manifest was written for"
         raise FaultError(VerdictKind.UNREADABLE, "FingerprintDiffers", detail)
-    table = None
-    if places or not _looks_like_weights(manifest):
-        table = files.table(EMA_WEIGHTS, expected_header_bytes(wanted))
-        ema = None if table is None else architecture_of_table(table)
+    average = None
+    if memory is None or not _looks_like_weights(manifest):
+        average = files.header(EMA_WEIGHTS, expected_header_bytes(wanted))
+        ema = None if average is None else average.architecture
     else:
         ema = architecture
     optimizer = None
     if _fits(architecture, wanted):  # otherwise nothing depends on it, and a read is saved
         optimizer = _optimizer(files, architecture, wanted)
-    return OwnContents(weights, table, WEIGHTS, _resume_state(manifest, optimizer, ema))
+    table = None if average is None else average.tensors
+    return OwnContents(weights.tensors, table, WEIGHTS, _resume_state(manifest, optimizer, ema))
 
 
 @dataclass(frozen=True)
@@ -91,14 +91,17 @@ class _Files:
     reads: MeteredReads
     candidate: Candidate
     manifest: Manifest
+    memory: HeaderMemory | None
 
-    def table(self, path: str, guess: int) -> Mapping[str, StoredTensor] | None:
+    def header(self, path: str, guess: int) -> SafetensorsHeader | None:
         """Read a listed file's header; None where the manifest does not list it."""
         listed = self.manifest.file(path)
         if listed is None:
             return None
         expected = guess if listed.header_bytes is None else listed.header_bytes
-        return read_header(self.reads.as_store, self.candidate.objects[path], expected_bytes=expected).tensors
+        if self.memory is not None:
+            return self.memory.read_header(self.reads, self.candidate.objects[path], expected_bytes=expected)
+        return read_header(self.reads.as_store, self.candidate.objects[path], expected_bytes=expected)
 
 
 def _looks_like_weights(manifest: Manifest) -> bool:
@@ -126,8 +129,8 @@ def _optimizer(files: _Files, architecture: Architecture, wanted: Architecture) 
         with_step = Architecture([*claimed.parameters.items(), (STEP, Parameter(()))])
         if listed.architecture_fingerprint in {claimed.fingerprint(), with_step.fingerprint()}:
             return claimed
-    table = files.table(OPTIMIZER, expected_header_bytes(wanted, len(MOMENTS)))
-    return None if table is None else architecture_of_table(table)
+    header = files.header(OPTIMIZER, expected_header_bytes(wanted, len(MOMENTS)))
+    return None if header is None else header.architecture
 
 
 def _resume_state(manifest: Manifest, optimizer: Architecture | None, ema: Architecture | None) -> ResumeState:

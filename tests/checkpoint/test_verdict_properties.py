@@ -21,8 +21,11 @@ RESUMABLE_KINDS = {VerdictKind.IDENTICAL, VerdictKind.RENAMED}
 
 # Names as models have them, some that renaming rules look for, and hostile ones.
 parts = st.sampled_from(
-    "conv_in down_blocks attentions 0 1 to_q query proj_attn weight bias time_embed input_blocks module model unet "
-    "_orig_mod diffusion_model ema lora_A resnets é ".split(" ")
+    [
+        *("conv_in", "down_blocks", "attentions", "resnets", "0", "1", "to_q", "query", "proj_attn", "weight", "bias"),
+        *("time_embed", "input_blocks", "module", "model", "unet", "_orig_mod", "diffusion_model", "ema", "lora_A"),
+        *("", "é"),
+    ]
 )
 names = st.lists(parts, min_size=1, max_size=4).map(".".join)
 shapes = st.lists(st.integers(0, 5), max_size=4).map(tuple)
