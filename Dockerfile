@@ -26,14 +26,15 @@ RUN printf '#!/opt/venv/bin/python\nfrom t2i_operator.main import main\n\nraise 
     && /opt/venv/bin/python -m compileall -q /opt/t2i
 
 # The root file system is read-only in a pod. LOGNAME: Kopf asks who it is, and this user has no name.
-# MALLOC_ARENA_MAX: glibc gives every bucket thread an arena of its own, and never gives them back.
+# MALLOC_*: glibc gives every bucket thread an arena of its own and keeps what is freed; see docs/decisions/0080.
 ENV PATH=/opt/venv/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONPATH=/opt/t2i \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/tmp \
     LOGNAME=t2i-operator \
-    MALLOC_ARENA_MAX=2
+    MALLOC_ARENA_MAX=1 \
+    MALLOC_TRIM_THRESHOLD_=131072
 USER 65532:65532
 EXPOSE 8080
 ENTRYPOINT ["t2i-operator"]

@@ -53,6 +53,7 @@ class Applier:
         beginning = Beginning(resume_from=action.resume_from, initial_weights=action.initial_weights)
         for child in children(job, attempt=action.attempt, beginning=beginning, default_image=self._trainer_image):
             await self._create_or_confirm(job, child)
+        self._desk.settle(job.metadata.uid, action.attempt)
 
     async def _create_or_confirm(self, job: DiffusionTrainingJob, child: dict[str, Any]) -> None:
         """Create a child. One that is there must be ours: it is by construction what a killed operator created."""

@@ -67,6 +67,14 @@ class StorageDesk:
         self._archives[uid] = ArchiveFacts(attempt=action.attempt, running=True, checkpoints=len(action.judgements))
         self._spawn(self._archive(job, action))
 
+    def settle(self, uid: str, attempt: int) -> None:
+        """Drop what led to an attempt that exists now: a survey of a hundred checkpoints is megabytes."""
+        preflight, archive = self._preflights.get(uid), self._archives.get(uid)
+        if preflight is not None and not preflight.running and preflight.attempt <= attempt:
+            del self._preflights[uid]
+        if archive is not None and not archive.running and archive.attempt <= attempt:
+            del self._archives[uid]
+
     def forget(self, uid: str) -> None:
         """Drop the outcomes of a job that is gone; work that runs ends by itself."""
         self._preflights.pop(uid, None)

@@ -33,6 +33,7 @@ from t2i_dev.errors import ComponentFailedError
 
 T = TypeVar("T")
 SECONDS = 40.0
+ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}  # as in the operator's image
 # Names of a home-made UNet, as the story has them.
 OLD_WEIGHTS = save(
     {
@@ -72,6 +73,7 @@ class OperatorProcess:
             *("--metrics-host", "127.0.0.1", "--metrics-port", "0", *arguments),
         ]
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "T2I_"))}
+        environment |= ALLOCATOR
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
