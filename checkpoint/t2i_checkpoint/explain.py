@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from t2i_checkpoint.rebuild import published_name, rebuild, size_text
+from t2i_checkpoint.rebuild import channels_in, published_name, rebuild, size_text
 from t2i_checkpoint.rebuild_unet import unet_config
 from t2i_checkpoint.recognise import ModelFamily, recognise
 
@@ -72,7 +72,7 @@ def _input(held: Config, asked: Config) -> str | None:
     if was == wants:
         return None
     return (
-        f"the stored UNet is {was} channels in{_CHANNELS.get(was, '')}, "
+        f"the stored UNet is {channels_in(was)}{_CHANNELS.get(was, '')}, "
         f"the job asks for {wants}{_CHANNELS.get(wants, '')}"
     )
 

@@ -79,6 +79,11 @@ def size_text(architecture: Architecture) -> str:
     return f"{count / 1e3:.1f} k"
 
 
+def channels_in(channels: int) -> str:
+    """Return `4 channels in`."""
+    return f"{channels} channel{'' if channels == 1 else 's'} in"
+
+
 def _without_ldm_names(model: Architecture) -> Architecture:
     # The one name that shapes do not settle: SD 2.1 unCLIP embeds a class, SDXL (2048) and its refiner (1280) do not.
     keys = (p.shape for name, p in model.parameters.items() if name.endswith(".attn2.to_k.weight"))
@@ -92,7 +97,7 @@ def _rebuilt(model: Architecture, naming: str) -> RebuiltModel:
     config = unet_config(model)
     if config is None:
         return RebuiltModel(f"part of a UNet{naming}, {size_text(model)}, {len(model)} tensors")
-    described = f"{_unet_phrase(config, naming)}, {size_text(model)}, {config['in_channels']} channels in"
+    described = f"{_unet_phrase(config, naming)}, {size_text(model)}, {channels_in(config['in_channels'])}"
     context = config.get("cross_attention_dim")
     if context is not None:
         described += f", cross-attention {context}"

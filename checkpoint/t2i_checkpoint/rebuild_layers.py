@@ -145,7 +145,9 @@ def _kind(layers: Layers, prefix: str) -> str:
         return "SimpleCrossAttn"
     skip = "Skip" if layers.has(f"{prefix}.resnet_down") or layers.has(f"{prefix}.resnet_up") else ""
     if layers.has(attention):
-        return f"Attn{skip}"
+        # The outermost Skip block has nothing that grows the picture, but one attention for all its layers.
+        shares = len(layers.indices(f"{prefix}.attentions")) < len(layers.indices(f"{prefix}.resnets"))
+        return "AttnSkip" if skip or shares else "Attn"
     resnet = any(layers.has(f"{prefix}.{sampler}.0.conv1") for sampler in ("downsamplers", "upsamplers"))
     return skip or ("Resnet" if resnet else "")
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _USUAL_GROUPS = (32, 16, 8, 4, 2, 1)
 _USUAL_HEADS = 8
 _HEAD_WIDTH = 64  # SD 2.x and SDXL: as many heads as make each this wide
+_TIME_LAYERS = (".time_emb_proj.weight", ".norm1.linear.weight")
 _ADDITION_TIME_WIDTH = 256  # SDXL's; shapes show only the sum with the pooled text
 
 
@@ -48,8 +49,8 @@ def unet_config(architecture: Architecture) -> dict[str, Any] | None:
     # The up side runs from the innermost level outwards.
     sides = [[down, up] for down, up in zip(blocks, reversed(ups), strict=True)]
     sides[-1].append(middle)
-    config |= _attention(sides, blocks, ups, middle)
-    config |= _normalization(layers, blocks)
+    config |= _attention(layers, sides, blocks, ups, middle)
+    config |= _normalization(layers, [*blocks, middle, *ups])
     config |= _time(layers)
     config |= _conditioning(layers)
     return config
@@ -59,12 +60,28 @@ def _blocks(layers: Layers, side: str) -> list[Block]:
     return [block_of(layers, f"{side}.{index}") for index in layers.indices(side)]
 
 
+# Where a model without cross-attention still shows how wide its context is: name and axis.
+_CONTEXT_WIDTHS = (
+    ("encoder_hid_proj.weight", 0),
+    ("encoder_hid_proj.text_proj.weight", 0),
+    ("encoder_hid_proj.norm.weight", 0),
+    ("position_net.null_positive_feature", 0),
+    ("position_net.null_text_feature", 0),
+    ("add_embedding.text_proj.weight", 1),
+    ("add_embedding.norm1.weight", 0),
+)
+
+
+def _context_of_conditioning(layers: Layers) -> int | None:
+    return next((size for name, axis in _CONTEXT_WIDTHS if (size := layers.axis(name, axis)) is not None), None)
+
+
 def _attention(
-    sides: Sequence[Sequence[Block]], blocks: Sequence[Block], ups: Sequence[Block], middle: Block
+    layers: Layers, sides: Sequence[Sequence[Block]], blocks: Sequence[Block], ups: Sequence[Block], middle: Block
 ) -> dict[str, Any]:
     with_attention = [block for block in [*blocks, middle, *ups] if block.context]
     contexts = [next((block.context for block in side if block.context), None) for side in sides]
-    known = next((context for context in contexts if context), None)
+    known = next((context for context in contexts if context), None) or _context_of_conditioning(layers)
     config: dict[str, Any] = {}
     if known is not None:
         config["cross_attention_dim"] = _one_or_list([context or known for context in contexts])
@@ -117,7 +134,7 @@ def _normalization(layers: Layers, blocks: Sequence[Block]) -> dict[str, Any]:
     if layers.axis("conv_norm_out.weight", 0) is None:
         config["norm_num_groups"] = None
     else:
-        widths = {block.width for block in blocks} | layers.normalized_widths
+        widths = layers.normalized_widths
         config["norm_num_groups"] = next(groups for groups in _USUAL_GROUPS if all(w % groups == 0 for w in widths))
     if any(block.scale_shift for block in blocks):
         config["resnet_time_scale_shift"] = "scale_shift"
@@ -134,7 +151,7 @@ def _time(layers: Layers) -> dict[str, Any]:
     condition = layers.axis("time_embedding.cond_proj.weight", 1)
     if condition is not None:
         config["time_cond_proj_dim"] = condition
-    into_blocks = {layers.axis(name, 1) for name in layers.names if name.endswith(".time_emb_proj.weight")}
+    into_blocks = {layers.axis(name, 1) for name in layers.names if name.endswith(_TIME_LAYERS)}
     if into_blocks == {2 * width}:
         config["class_embeddings_concat"] = True
     return config

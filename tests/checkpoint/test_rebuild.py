@@ -147,6 +147,60 @@ def test_what_nothing_tells_is_nothing() -> None:
     assert rebuild(Architecture(())) is None
 
 
+KINDS = ["", "Attn", "CrossAttn", "SimpleCrossAttn", "Skip", "AttnSkip", "K", "KCrossAttn"]
+CONDITIONS: list[dict[str, Any]] = [
+    {},
+    {"encoder_hid_dim": 5},
+    {"encoder_hid_dim": 5, "encoder_hid_dim_type": "text_image_proj", "addition_embed_type": "text_image"},
+    {"encoder_hid_dim": 5, "encoder_hid_dim_type": "image_proj", "addition_embed_type": "image_hint"},
+    {"class_embed_type": "timestep", "class_embeddings_concat": True},
+    {"class_embed_type": "simple_projection", "projection_class_embeddings_input_dim": 7},
+    {"addition_embed_type": "text_time", "addition_time_embed_dim": 8, "projection_class_embeddings_input_dim": 7},
+    {"addition_embed_type": "text", "num_class_embeds": 3},
+    {"attention_type": "gated", "time_cond_proj_dim": 3},
+    {"time_embedding_type": "fourier", "conv_in_kernel": 1, "resnet_time_scale_shift": "scale_shift"},
+]
+
+
+@st.composite
+def configs(draw: st.DrawFn) -> dict[str, Any]:
+    """Models of one kind of block, perhaps without attention on some levels."""
+    kind = draw(st.sampled_from(KINDS))
+    levels = draw(st.integers(1, 3))
+    plain = {"K": "K", "KCrossAttn": "K", "AttnSkip": "Skip", "Skip": "Skip"}.get(kind, "")
+
+    def each(values: st.SearchStrategy[Any]) -> list[Any]:
+        return draw(st.lists(values, min_size=levels, max_size=levels))
+
+    kinds = each(st.sampled_from([kind, kind, plain]))
+    return {
+        "in_channels": draw(st.integers(1, 9)),
+        "block_out_channels": each(st.sampled_from([32, 64])),
+        "down_block_types": [f"{block}DownBlock2D" for block in kinds],
+        "up_block_types": [f"{block}UpBlock2D" for block in reversed(kinds)],
+        "mid_block_type": draw(
+            st.sampled_from([None, "UNetMidBlock2D", "UNetMidBlock2DCrossAttn", "UNetMidBlock2DSimpleCrossAttn"])
+        ),
+        "layers_per_block": each(st.integers(1, 3)),
+        "norm_num_groups": 8,
+        "cross_attention_dim": draw(st.sampled_from([24, 48])),
+        "transformer_layers_per_block": each(st.integers(1, 2)),
+        "attention_head_dim": 8,
+        "use_linear_projection": draw(st.booleans()),
+        **draw(st.sampled_from(CONDITIONS)),
+    }
+
+
+@given(configs())
+@settings(max_examples=300, deadline=None)
+def test_the_config_of_a_derived_model_is_recovered(config: dict[str, Any]) -> None:
+    model = unet_architecture_from_mapping(config)
+    rebuilt = rebuild(model)
+    assert rebuilt is not None
+    assert rebuilt.config is not None
+    assert unet_architecture_from_mapping(rebuilt.config).diff(model).is_empty
+
+
 _FRAME = ["down_blocks", "up_blocks", "mid_block", "resnets", "attentions", "conv_in", "conv_out", "time_embedding"]
 _INSIDE = ["0", "1", "99999", "conv1", "weight", "in_layers", "transformer_blocks", "proj_in", "norm1", "linear_1"]
 PARTS = st.sampled_from([*_FRAME, *_INSIDE, "input_blocks"])
