@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from t2i_checkpoint.headers.bounded_json import SHOWN
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
-from t2i_checkpoint.headers.pickle_reader import PickleReader
+from t2i_checkpoint.headers.pickle_reader import run_pickle
 from t2i_checkpoint.headers.pickle_values import Budget, Opaque, Record
 from t2i_checkpoint.headers.plain_builder import PlainBuilder, record_of
 from t2i_checkpoint.headers.safetensors import MAX_TENSORS
@@ -78,7 +78,7 @@ def parse_metadata(
     """Read the pickle and match every block with its byte range; `folder` is that of `.metadata`."""
     budget = Budget()
     # Records are read by their fields alone, so nothing walks the value as a tree.
-    root = PickleReader(raw, _MetadataBuilder(budget), budget).read()
+    root = run_pickle(raw, _MetadataBuilder(budget), budget)
     fields = _fields(root, "Metadata")
     entries, stored = fields.get("state_dict_metadata"), fields.get("storage_data")
     if not isinstance(entries, dict) or not isinstance(stored, dict):
