@@ -109,26 +109,38 @@ def split_average(table: TensorTable) -> tuple[TensorTable, TensorTable | None]:
 
 def under_names_of(model: TensorTable, average: TensorTable, prefix: str = "") -> TensorTable | None:
     """Return the average's tensors under the model's names, or None where hardly any can be told."""
+    # ema-pytorch keeps the trained model beside its average.
+    inner = next(
+        (inner for inner in ("ema_model.", "averaged_model.") if any(key.startswith(inner) for key in average)), ""
+    )
+    short = {
+        name.removeprefix(prefix).removeprefix(inner): tensor
+        for name, tensor in average.items()
+        if prefix or name.startswith(inner)
+    }
     # LDM's LitEma registers buffers, whose names cannot have dots: `model_ema.diffusion_modelout0weight`.
     dotless = {name.removeprefix("model.").replace(".", ""): name for name in model}
-    short = {name: name.removeprefix(prefix) for name in average}
-    found = {dotless[key]: average[name] for name, key in short.items() if key in dotless}
-    if len(found) * 2 > len(average):
-        return found
-    named = translate(architecture_of_table(average), architecture_of_table(model)).names
-    found = {wanted: average[name] for name, wanted in named.items() if wanted in model}
-    return found if len(found) * 2 > len(average) else None
+    found = {dotless[key]: tensor for key, tensor in short.items() if key in dotless}
+    if len(found) * 2 <= len(short):
+        named = translate(architecture_of_table(model), architecture_of_table(short)).names
+        found = {name: short[renamed] for name, renamed in named.items() if renamed in short}
+    return found if len(found) * 2 > len(short) else None
 
 
 def _model(tree: Mapping[Any, Any]) -> dict[str, AnyTensor]:
-    for key in _MODEL_KEYS:
-        if _holds_tensors(tree.get(key)):
-            inner = dict(_flatten(tree[key]))
-            if inner:
-                return inner
+    named = [key for key in tree if isinstance(key, str) and key.endswith("_state_dict") and not _is_other(key)]
+    for key in (*_MODEL_KEYS, *named):
+        inner = dict(_flatten(tree.get(key)))
+        if inner:
+            return inner
     left = {key: value for key, value in tree.items() if key not in {*_EMA_KEYS, *_OPTIMIZER_KEYS, *_RESUME_KEYS}}
     found = dict(_flatten(left))
     return found or (dict(_flatten(tree.get("ema"))) if "ema" in tree else {})
+
+
+def _is_other(key: str) -> bool:
+    """Whether a state dict is not the model's, by its key: `optimizer_state_dict`, `ema_state_dict`."""
+    return any(word in key for word in ("optim", "ema", "sched", "scaler", "vae", "encoder", "disc"))
 
 
 def _average(held: Any, weights: TensorTable) -> TensorTable | None:
