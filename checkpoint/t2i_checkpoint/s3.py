@@ -69,7 +69,7 @@ class S3Store:
             for item in page.get("Contents", []):
                 key = item["Key"].removeprefix(self._root)
                 if not key.endswith("/"):  # a console's "folder" is an empty object that is nobody's checkpoint
-                    yield object_info(key, item["Size"], item["ETag"], item["LastModified"])
+                    yield object_info(key, item["Size"], item.get("ETag", ""), item["LastModified"])
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}
@@ -79,7 +79,7 @@ class S3Store:
         answer = self._head(key, {})
         if answer is None:
             return None
-        return object_info(key, answer["ContentLength"], answer["ETag"], answer["LastModified"])
+        return object_info(key, answer["ContentLength"], answer.get("ETag", ""), answer["LastModified"])
 
     def checksum(self, key: str) -> Checksum | None:
         """Return the stored full-object checksum; a composite one (a hash of part hashes) says nothing about a copy."""
