@@ -34,7 +34,10 @@ def explain_difference(
     held, asked = unet_config(stored), unet_config(wanted)
     facts: list[str] = []
     if held is not None and asked is not None:
-        facts = [fact for fact in (tell(held, asked) for tell in _FACTS) if fact]
+        published = published_name(held), published_name(asked)
+        # Between two published models all else follows from which they are.
+        tellers = _FACTS[:2] if all(published) and published[0] != published[1] else _FACTS
+        facts = [fact for fact in (tell(held, asked) for tell in tellers) if fact]
     if not facts:
         facts = [count_text(difference, wanted)]
     return preface + "; ".join(facts[:_MOST_FACTS])
@@ -109,7 +112,7 @@ def _width(held: Config, asked: Config) -> str | None:
 
 def _of(field: str, words: str) -> _Fact:
     def tell(held: Config, asked: Config) -> str | None:
-        was, wants = held.get(field), asked.get(field)
+        was, wants = _levelled(held.get(field), asked.get(field))
         return None if was == wants else f"{words} {_list(was)} against {_list(wants)}"
 
     return tell
@@ -148,6 +151,15 @@ _FACTS: tuple[_Fact, ...] = (
     _of("attention_type", "attention type"),
     _of("encoder_hid_dim", "text projection width"),
 )
+
+
+def _levelled(was: object, wants: object) -> tuple[object, object]:
+    """Spread one number over all levels where the other side gives one a level."""
+    if isinstance(was, list) and isinstance(wants, int):
+        return was, [wants] * len(was)
+    if isinstance(wants, list) and isinstance(was, int):
+        return [was] * len(wants), wants
+    return was, wants
 
 
 def _list(value: object) -> str:

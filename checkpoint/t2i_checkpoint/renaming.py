@@ -158,6 +158,7 @@ def _described(rule: RenamingName, prefix: str, ignored: Sequence[str]) -> str:
         RenamingName.DEPRECATED_ATTENTION: "deprecated attention names (query, key, value)",
     }[rule]
     if ignored:
-        common = Counter(name.partition(".")[0] for name in ignored).most_common(3)
-        text += f"; {len(ignored)} other tensors left out ({', '.join(part[:40] for part, _ in common)})"
+        common = Counter(name.partition(".")[0][:40] for name in ignored).most_common(3)
+        tensors = "tensor" if len(ignored) == 1 else "tensors"
+        text += f"; {len(ignored)} other {tensors} left out ({', '.join(part for part, _ in common)})"
     return text
