@@ -1,11 +1,13 @@
 """Whole checkpoints of our own layout at full size, sparse: what a preflight meets in a real bucket."""
 
-import shutil
+import hashlib
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Final
 
 from t2i_checkpoint import layout
+from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.manifest import Manifest, ManifestFile
 from t2i_checkpoint.optimizer import optimizer_architecture
 from t2i_checkpoint.unet import unet_architecture_from_mapping
@@ -19,14 +21,17 @@ _NO_DIGEST: Final = "0" * 64  # nobody reads the data of a sparse file
 
 def save_full_size(root: Path, task: Task, step: int) -> Path:
     """Write weights, EMA, optimizer and manifest of one checkpoint below `root`; returns its folder."""
-    model = unet_architecture_from_mapping(UNETS[task])
+    model = _architecture(task)
     folder = root / layout.checkpoint_folder(step, WRITER)
     contents = {
         layout.WEIGHTS: model,
         layout.EMA_WEIGHTS: model,
         layout.OPTIMIZER: optimizer_architecture(model),
     }
-    files = []
+    files = [
+        _small(folder, layout.TRAINER_STATE, b"{}\n"),
+        _small(folder, layout.NULL_EMBEDDING, b"\2" + bytes(7) + b"{}"),
+    ]
     for path, architecture in contents.items():
         header = write_sparse(folder / path, architecture)
         size = (folder / path).stat().st_size
@@ -54,29 +59,12 @@ def save_full_size(root: Path, task: Task, step: int) -> Path:
     return folder
 
 
-def repeat(folder: Path, steps: int) -> None:
-    """Copy a checkpoint to `steps` later steps, 100 apart: holes stay holes."""
-    first = int(folder.name.split("-")[1])
-    raw = (folder / layout.MANIFEST).read_bytes()
-    for step in range(first + 100, first + 100 * (steps + 1), 100):
-        target = folder.parent / layout.checkpoint_folder(step, WRITER).rpartition("/")[2]
-        for source in sorted(each for each in folder.rglob("*.safetensors")):
-            copy = target / source.relative_to(folder)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            copy_sparse(source, copy)
-        manifest = Manifest.model_validate_json(raw).model_copy(
-            update={"step": step, "samples_seen": step * GLOBAL_BATCH_SIZE}
-        )
-        (target / layout.MANIFEST).write_bytes(manifest.to_json())
+@cache
+def _architecture(task: Task) -> Architecture:
+    return unet_architecture_from_mapping(UNETS[task])
 
 
-def copy_sparse(source: Path, target: Path) -> None:
-    """Copy the header and the size, not the hole."""
-    with source.open("rb") as file:
-        length = 8 + int.from_bytes(file.read(8), "little")
-        file.seek(0)
-        header = file.read(length)
-    with target.open("wb") as file:
-        file.write(header)
-        file.truncate(source.stat().st_size)
-    shutil.copystat(source, target)
+def _small(folder: Path, path: str, content: bytes) -> ManifestFile:
+    (folder / path).parent.mkdir(parents=True, exist_ok=True)
+    (folder / path).write_bytes(content)
+    return ManifestFile(path=path, size=len(content), sha256=hashlib.sha256(content).hexdigest())

@@ -1,7 +1,7 @@
 """The models and optimizers whose checkpoints the corpus holds: real ones, small, the same at every build."""
 
 import zlib
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -10,6 +10,8 @@ from t2i_dev.corpus.jobs import TINY_UNET
 
 # Diffusers carries no types of its own.
 _UNET = cast("Any", UNet2DConditionModel)
+# Diffusers before 0.15 named the projections of its attention blocks so (`AttentionBlock`).
+_OLD_ATTENTION: Final = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
 
 
 def seeded(name: str) -> None:
@@ -44,3 +46,12 @@ def stepped_adamw(model: torch.nn.Module, *, backwards: bool = False) -> torch.o
 def warmup(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
     """Return a schedule as training scripts use it."""
     return torch.optim.lr_scheduler.LinearLR(optimizer, total_iters=1000)
+
+
+def old_attention_name(name: str) -> str:
+    """Return the name that Diffusers before 0.15 gave to a parameter of a self-attention block."""
+    if ".transformer_blocks." in name:
+        return name
+    for new, old in _OLD_ATTENTION.items():
+        name = name.replace(new, old)
+    return name

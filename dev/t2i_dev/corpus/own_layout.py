@@ -9,12 +9,14 @@ from typing import Any, Final
 import torch
 from safetensors.torch import load_file, save_file
 
+from t2i_api.job import DiffusionTrainingJob
 from t2i_checkpoint import layout
 from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import ManifestFile, RankFacts, parse_manifest
 from t2i_checkpoint.verdict import Meaning
-from t2i_dev.corpus.jobs import GLOBAL_BATCH_SIZE, SEED
+from t2i_checkpoint.wanted import model_config_sha256
+from t2i_dev.corpus.jobs import GLOBAL_BATCH_SIZE, SEED, Task, job_document
 from t2i_dev.corpus.models import stepped_adamw, unet
 from t2i_dev.corpus.row import NULL_EMBEDDING_SHA256
 from t2i_trainer.checkpointing.save import RunFacts, save_checkpoint
@@ -33,6 +35,7 @@ def save_own(  # noqa: PLR0913  # keyword-only facts of one save, all with defau
     step: int = 500,
     *,
     model: torch.nn.Module | None = None,
+    task: Task = Task.TINY,
     meaning: Meaning = MEANING,
     seed: int = SEED,
     global_batch_size: int = GLOBAL_BATCH_SIZE,
@@ -40,6 +43,7 @@ def save_own(  # noqa: PLR0913  # keyword-only facts of one save, all with defau
 ) -> Path:
     """Save a checkpoint as `t2i-trainer` does and return its folder."""
     model = unet(f"own-{step}") if model is None else model
+    spec = DiffusionTrainingJob.from_object(job_document(task, "s3://t2i/corpus")).spec
     state = TrainingState(model, ExponentialMovingAverage(model, 0.9), stepped_adamw(model), step)
     facts = RunFacts(
         writer=WRITER,
@@ -48,6 +52,7 @@ def save_own(  # noqa: PLR0913  # keyword-only facts of one save, all with defau
         dataset_size=1000,
         meaning=meaning,
         null_embedding=torch.zeros(1, 16),
+        model_config_sha256=model_config_sha256(spec),
     )
     ranks = tuple(RankFacts(rank=i, weights_sha256=_DIGEST, noise_sha256=f"{i:064x}") for i in range(world_size))
     with tempfile.TemporaryDirectory() as scratch:

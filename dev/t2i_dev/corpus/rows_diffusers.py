@@ -6,10 +6,11 @@ from typing import Any, Final, cast
 from accelerate import Accelerator
 from diffusers import AutoencoderKL, ControlNetModel, DiTTransformer2DModel, UNet2DModel
 from diffusers.training_utils import EMAModel
+from safetensors.torch import save_file
 
 from t2i_api.status import VerdictKind
-from t2i_dev.corpus.jobs import TINY_UNET
-from t2i_dev.corpus.models import seeded, stepped_adamw, unet, warmup
+from t2i_dev.corpus.jobs import ATTENTION_UNET, TINY_UNET, Task
+from t2i_dev.corpus.models import old_attention_name, seeded, stepped_adamw, unet, warmup
 from t2i_dev.corpus.row import Row, Then
 
 
@@ -126,9 +127,15 @@ def _control_net(root: Path) -> None:
     save(model, root / "checkpoint-500" / "controlnet")
 
 
-def _below_a_prefix(root: Path) -> None:
-    from safetensors.torch import save_file  # noqa: PLC0415
+def _deprecated_attention(root: Path) -> None:
+    folder = root / "checkpoint-500" / "unet"
+    folder.mkdir(parents=True)
+    state = unet("old-attention", **ATTENTION_UNET).state_dict()
+    tensors = {old_attention_name(name): each for name, each in state.items()}
+    save_file(tensors, folder / "diffusion_pytorch_model.safetensors")
 
+
+def _below_a_prefix(root: Path) -> None:
     folder = root / "checkpoint-500"
     folder.mkdir(parents=True)
     save_file(
@@ -158,6 +165,8 @@ ROWS: Final = (
         _pipeline, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS),
     Row("diffusers-prefixed", "names below `unet.`, as programs with several models in one file write",
         _below_a_prefix, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS),
+    Row("diffusers-deprecated-attention", "attention blocks in the names before Diffusers 0.15: one-to-one",
+        _deprecated_attention, _K.RENAMED, "NamesConvertible", Then.INITIAL_WEIGHTS, Task.ATTENTION),
     Row("diffusers-other-context", "another text encoder's width: only the keys and values of cross-attention differ",
         _other_context, _K.PARTIAL, "MostParametersMatch", Then.ARCHIVE, says=("cross-attention 24 against 16",)),
     Row("diffusers-inpainting", "nine channels in: one tensor of another shape",

@@ -116,6 +116,9 @@ def _header(table: dict[str, Any], data: int = 0) -> bytes:
     return struct.pack("<Q", len(raw)) + raw + bytes(data)
 
 
+_MOVES_THE_CURSOR: Final = _header(
+    {"\x1b[2J\x1b]0;owned\x07weight\r": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]}}, 16
+)
 _OVERLAPPING: Final = _header(
     {
         "one": {"dtype": "F32", "shape": [4], "data_offsets": [0, 16]},
@@ -155,10 +158,12 @@ ROWS: Final = (
         _optimizer, _K.INFERENCE_ONLY, "ResumeStateOfAnotherProgram", Then.INITIAL_WEIGHTS),
     Row("hostile-header-length", "a safetensors header of an exabyte",
         _safetensors(_HUGE_HEADER), _K.UNREADABLE, "HeaderTooLarge", Then.STOP),
+    Row("hostile-names", "names that would clear the terminal of whoever prints them",
+        _safetensors(_MOVES_THE_CURSOR), _K.FOREIGN, "NamesDiffer", Then.ARCHIVE),
     Row("hostile-overlapping", "two tensors in the same bytes",
         _safetensors(_OVERLAPPING), _K.UNREADABLE, "HeaderOffsetsInvalid", Then.STOP),
     Row("hostile-shape", "a tensor of more elements than there are atoms",
-        _safetensors(_HUGE_SHAPE), _K.UNREADABLE, "HeaderShapeInvalid", Then.STOP),
+        _safetensors(_HUGE_SHAPE), _K.UNREADABLE, "HeaderOffsetsInvalid", Then.STOP),
     Row("hostile-nesting", "a hundred thousand brackets",
         _safetensors(_NESTED), _K.UNREADABLE, "HeaderNotJson", Then.STOP),
 )  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Final
 from t2i_api.status import VerdictKind
 from t2i_checkpoint import layout
 from t2i_dev.corpus.jobs import ATTENTION_UNET, Task
-from t2i_dev.corpus.models import compiled, unet
+from t2i_dev.corpus.models import compiled, old_attention_name, unet
 from t2i_dev.corpus.own_layout import (
     MEANING,
     WRITER,
@@ -24,8 +24,6 @@ from t2i_dev.corpus.own_layout import (
 from t2i_dev.corpus.row import Row, Then
 
 _WIDE: Final = "down_blocks.0.resnets.0.conv1.weight"
-# Diffusers before 0.15 named the projections of its attention blocks so (`AttentionBlock`).
-_OLD_ATTENTION: Final = {".to_q.": ".query.", ".to_k.": ".key.", ".to_v.": ".value.", ".to_out.0.": ".proj_attn."}
 
 
 def _complete(root: Path) -> None:
@@ -41,17 +39,8 @@ def _compiled(root: Path) -> None:
 
 
 def _deprecated_attention(root: Path) -> None:
-    folder = save_own(root, model=unet("attention", **ATTENTION_UNET))
+    folder = save_own(root, model=unet("attention", **ATTENTION_UNET), task=Task.ATTENTION)
     rename_everywhere(folder, old_attention_name)
-
-
-def old_attention_name(name: str) -> str:
-    """Return the name that Diffusers before 0.15 gave to a parameter of a self-attention block."""
-    if ".transformer_blocks." in name:
-        return name
-    for new, old in _OLD_ATTENTION.items():
-        name = name.replace(new, old)
-    return name
 
 
 def _prediction_type(root: Path) -> None:
@@ -142,6 +131,11 @@ def _newer_not_committed(root: Path) -> None:
     (save_own(root, 600) / layout.MANIFEST).unlink()
 
 
+def _retired(root: Path) -> None:
+    """Retention was killed midway: the mark is there, the manifest still too."""
+    (save_own(root) / layout.RETIRED).write_text("{}\n")
+
+
 def _manifest_garbage(root: Path) -> None:
     (save_own(root) / layout.MANIFEST).write_bytes(b'{"format": "t2i.dev/checkpoint", "version": 1, "step"')
 
@@ -219,6 +213,8 @@ ROWS: Final = (
         _file_missing, _K.INCOMPLETE, "FilesMissing", Then.FRESH, says=(layout.EMA_WEIGHTS,)),
     Row("own-newer-not-committed", "killed in the save of step 600: step 500 is still there and whole",
         _newer_not_committed, _K.IDENTICAL, "NamesAndShapesMatch", Then.RESUME),
+    Row("own-retired", "retention began to delete it and was killed: not to be resumed from",
+        _retired, _K.INCOMPLETE, "Retired", Then.FRESH),
     Row("own-manifest-garbage", "a manifest that ends midway cannot be believed, nor can its absence",
         _manifest_garbage, _K.UNREADABLE, "ManifestInvalid", Then.STOP),
     Row("own-manifest-of-the-future", "written by a newer version: leave it to that one",
