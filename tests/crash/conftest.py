@@ -1,4 +1,4 @@
-"""The laboratory of the crash matrix on the real S3 server; one for all tests of a worker."""
+"""The laboratory of the crash matrix on the real S3 server, and its scenarios; one for all tests of a worker."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from t2i_dev.crash.laboratory import Laboratory
 from t2i_dev.crash.matrix import cells, row_named
 from t2i_dev.crash.stores import TestedStore
+from t2i_dev.crash.suites import SUITES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,12 +24,15 @@ def laboratory(s3_server: S3Server) -> Iterator[Laboratory]:
         yield opened
 
 
-@pytest.fixture
-def expect_green(laboratory: Laboratory) -> Callable[[Scenario, str], None]:
-    """Run one row of the matrix; every cell must be green."""
+@pytest.fixture(scope="session")
+def expect_green(laboratory: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], None]:
+    """Run one row of a suite; every cell must be green."""
+    made: dict[str, Scenario] = {}
 
-    def run(scenario: Scenario, row: str) -> None:
-        results = list(cells(laboratory, scenario, row_named(row)))
+    def run(suite: str, row: str) -> None:
+        if suite not in made:
+            made[suite] = SUITES[suite].make(laboratory, tmp_path_factory.mktemp("crash"))
+        results = list(cells(laboratory, made[suite], row_named(row)))
         red = [f"{cell.plan} ({cell.effect}): {'; '.join(cell.problems)}" for cell in results if cell.problems]
         assert not red, "\n".join(red)
 

@@ -12,10 +12,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from t2i_checkpoint.archive import ArchiveError
-from t2i_checkpoint.manifest import ManifestError
 from t2i_checkpoint.s3 import S3Limits, S3Store
-from t2i_checkpoint.store import Credentials, StoreError
+from t2i_checkpoint.store import Credentials
 from t2i_dev.crash.impatience import hurry
 from t2i_dev.crash.scenario import Objects, Scenario
 from t2i_dev.crash.stores import IndependentReader, TestedStore
@@ -31,7 +29,6 @@ from t2i_dev.faults import (
     S3Request,
 )
 
-REFUSALS: tuple[type[Exception], ...] = (StoreError, ArchiveError, ManifestError)
 RESTARTS = 3
 _HANG_SECONDS = 60.0
 _WRONG = {EndingKind.CRASHED, EndingKind.HUNG}
@@ -118,7 +115,7 @@ class Trial:
             store = self._laboratory.open(self._prefix, endpoint, self._scenario.limits)
             self._scenario.work(store, life)
 
-        return ForkedClient.fork(work, refusals=REFUSALS)
+        return ForkedClient.fork(work, refusals=self._scenario.refusals)
 
     def restart(self) -> None:
         """Let clients live without faults until one is done."""

@@ -28,6 +28,10 @@ class Scenario(Protocol):
         """The store's limits of the client."""
 
     @property
+    def refusals(self) -> tuple[type[Exception], ...]:
+        """The errors by which the work may announce that it cannot go on."""
+
+    @property
     def start(self) -> Objects:
         """What lies in the bucket before, canaries included."""
 
