@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -18,9 +17,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from t2i_api.job import JobSpec
-    from t2i_api.unet_config import UNetConfig
-
-logger = logging.getLogger("t2i_trainer")
 
 # Diffusers carries no types of its own.
 _UNET: Callable[..., torch.nn.Module] = cast("Any", UNet2DConditionModel)
@@ -31,27 +27,17 @@ def build_unet(spec: JobSpec, device: torch.device) -> torch.nn.Module:
     config = spec.model.unet.resolved
     torch.manual_seed(spec.training.seed)
     try:
-        unet = _UNET(**config.to_diffusers())
-    except (ValueError, TypeError) as error:
-        raise TrainerError(ExitCode.BAD_CONFIGURATION, f"model.unet: {error}") from error
-    _compare_with_promise(unet, config)
-    return unet.to(device).to(memory_format=torch.channels_last)
-
-
-def _compare_with_promise(unet: torch.nn.Module, config: UNetConfig) -> None:
-    """Refuse a model that the operator would judge by other names than it has."""
-    try:
         promised = unet_architecture(config)
-    except UnsupportedConfigError as error:
-        # Its checkpoints are then judged by the fingerprint and the config's hash that this trainer writes.
-        logger.warning("names and shapes of model.unet cannot be told from its config: %s", error)
-        return
+        unet = _UNET(**config.to_diffusers())
+    except (UnsupportedConfigError, ValueError, TypeError) as error:
+        raise TrainerError(ExitCode.BAD_CONFIGURATION, f"model.unet: {error}") from error
     difference = architecture_of(unet).diff(promised)
     if not difference.is_empty:
         raise TrainerError(
             ExitCode.BAD_CONFIGURATION,
             f"model.unet: this Diffusers builds other parameters than the operator judges by: {difference}",
         )
+    return unet.to(device).to(memory_format=torch.channels_last)
 
 
 def write_config(unet: torch.nn.Module, folder: Path) -> None:
