@@ -49,29 +49,34 @@ def is_still_archived(store: Store, item: ArchivedObject, info: ObjectInfo) -> b
         return False
     if info.etag == item.etag:
         return True
-    # A second archiver may have copied the same bytes again.
+    # A second archiver may have copied the same bytes again, perhaps in other parts.
     if item.checksum.startswith(_SHA256_HEX):
         return _SHA256_HEX + content_sha256(store, info) == item.checksum
-    return str(store.checksum(item.destination)) == item.checksum
+    if str(store.checksum(item.destination)) == item.checksum:
+        return True
+    algorithm, _, value = item.checksum.partition(":")
+    return _has_checksum(store, info, Checksum(algorithm, value))
 
 
 def _verified_by_reading(
     store: Store, source: ObjectInfo, copied: ObjectInfo, expected: Checksum | None
 ) -> Verified | None:
-    """Read the copy; and the source too, unless its checksum can be computed here while the copy is read."""
-    content = hashlib.sha256()
-    running = _running(expected)
-    for block in read_blocks(store, copied):
-        content.update(block)
-        if running is not None:
-            running.update(block)
-    checksum = _SHA256_HEX + content.hexdigest()
-    if running is not None and expected is not None and base64.b64encode(running.digest()).decode() == expected.value:
-        return Verified(copied, checksum, "read-back")
+    """Read the copy; and the source too, unless the copy has the checksum that the store vouches for at the source."""
+    if expected is not None and _has_checksum(store, copied, expected):
+        return Verified(copied, str(expected), "read-back")
     # A store's checksum may be wrong where its content is not: the bytes decide.
-    if content_sha256(store, source) == content.hexdigest():
-        return Verified(copied, checksum, "read-back")
-    return None
+    content = content_sha256(store, copied)
+    return Verified(copied, _SHA256_HEX + content, "read-back") if content_sha256(store, source) == content else None
+
+
+def _has_checksum(store: Store, info: ObjectInfo, expected: Checksum) -> bool:
+    """Read the object and compare; False for an algorithm that cannot be computed here."""
+    digest = _running(expected.algorithm)
+    if digest is None:
+        return False
+    for block in read_blocks(store, info):
+        digest.update(block)
+    return base64.b64encode(digest.digest()).decode() == expected.value
 
 
 class _Digest(Protocol):
@@ -92,10 +97,8 @@ class _Crc32:
         return self._value.to_bytes(4, "big")
 
 
-def _running(expected: Checksum | None) -> _Digest | None:
-    if expected is None:
-        return None
-    match expected.algorithm:
+def _running(algorithm: str) -> _Digest | None:
+    match algorithm:
         case "CRC32":
             return _Crc32()
         case "SHA256":

@@ -36,7 +36,7 @@ class S3Limits:
     """Sizes in bytes and counts that bound one store's use of network and memory."""
 
     multipart_copy_above: int = 4 * 1024 * _MIB  # CopyObject is refused above 5 GiB
-    copy_part_size: int = 512 * _MIB
+    copy_part_size: int = 128 * _MIB  # what a kill makes copy again
     create_by_put_up_to: int = _MIB  # a create-only copy of more goes in parts, on the server's side
     upload_part_size: int = 64 * _MIB
     concurrency: int = 4  # parts of one object, up and down or copied
