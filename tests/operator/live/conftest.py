@@ -113,6 +113,7 @@ class Place:
     prefix: str
     operator: OperatorProcess
     store: Store
+    old_weights: bytes = OLD_WEIGHTS
     names: list[str] = field(default_factory=list)
 
     def kubectl(self, *arguments: str, document: dict[str, Any] | None = None) -> str:
