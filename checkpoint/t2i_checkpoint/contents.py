@@ -105,7 +105,8 @@ def read_contents(
     except FaultError as error:
         fault = error.fault
     except HeaderError as error:
-        fault = Fault(VerdictKind.UNREADABLE, error.fault, error.detail)
+        kind_of_fault = VerdictKind.INCOMPLETE if error.is_short else VerdictKind.UNREADABLE
+        fault = Fault(kind_of_fault, error.fault, error.detail)
     except ManifestError as error:
         fault = Fault(VerdictKind.UNREADABLE, error.reason, error.detail)
     except StoreError as error:

@@ -13,11 +13,11 @@ from t2i_api.status import VerdictKind
 from t2i_checkpoint.facts import OptimizerFacts, OtherProgram
 from t2i_checkpoint.header_length import expected_header_bytes
 from t2i_checkpoint.headers.distributed import read_distributed
-from t2i_checkpoint.headers.faults import HeaderError
+from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
 from t2i_checkpoint.headers.safetensors import read_header
 from t2i_checkpoint.headers.sharded import read_sharded_tensors
 from t2i_checkpoint.headers.torch_zip import read_torch_zip
-from t2i_checkpoint.reading_faults import FaultError
+from t2i_checkpoint.reading_faults import FaultError, naming
 from t2i_checkpoint.state_dicts import SavedState, saved_state, saved_state_of_names, split_average, under_names_of
 from t2i_checkpoint.torch_optimizer import optimizer_facts
 from t2i_checkpoint.weights_files import CheckpointFormat, FolderParts, WeightsFile, folder_parts
@@ -91,18 +91,21 @@ def _read(
     if file.path is None:
         return SavedState({})
     info = candidate.objects[file.path]
-    by_key = {item.key: item for item in candidate.objects.values()}
-    match file.format:
-        case CheckpointFormat.PICKLE:
-            return saved_state(read_torch_zip(reads.as_store, info, expected_bytes=guess))
-        case CheckpointFormat.DISTRIBUTED:
-            return saved_state_of_names(read_distributed(reads.as_store, info, by_key))
-        case CheckpointFormat.SHARDED:
-            table: TensorTable = read_sharded_tensors(reads.as_store, info, by_key, expected_bytes=guess)
-        case _ if memory is not None:
-            table = memory.read_header(reads, info, expected_bytes=guess).tensors
-        case _:
-            table = read_header(reads.as_store, info, expected_bytes=guess).tensors
+    with naming(file.path):
+        if not info.size:
+            raise HeaderError(HeaderFault.HEADER_TRUNCATED, "a file of no bytes")
+        by_key = {item.key: item for item in candidate.objects.values()}
+        match file.format:
+            case CheckpointFormat.PICKLE:
+                return saved_state(read_torch_zip(reads.as_store, info, expected_bytes=guess))
+            case CheckpointFormat.DISTRIBUTED:
+                return saved_state_of_names(read_distributed(reads.as_store, info, by_key))
+            case CheckpointFormat.SHARDED:
+                table: TensorTable = read_sharded_tensors(reads.as_store, info, by_key, expected_bytes=guess)
+            case _ if memory is not None:
+                table = memory.read_header(reads, info, expected_bytes=guess).tensors
+            case _:
+                table = read_header(reads.as_store, info, expected_bytes=guess).tensors
     weights, ema = split_average(table)
     return SavedState(weights, ema)
 

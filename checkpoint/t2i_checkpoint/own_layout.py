@@ -17,7 +17,7 @@ from t2i_checkpoint.headers.safetensors import read_header
 from t2i_checkpoint.layout import EMA_WEIGHTS, MANIFEST, NULL_EMBEDDING, OPTIMIZER, TRAINER_STATE, WEIGHTS
 from t2i_checkpoint.manifest import MAX_MANIFEST_BYTES, Manifest, ManifestError, parse_manifest
 from t2i_checkpoint.optimizer import MOMENTS, STEP, optimizer_architecture
-from t2i_checkpoint.reading_faults import FaultError
+from t2i_checkpoint.reading_faults import FaultError, naming
 from t2i_checkpoint.renaming import find_renaming
 
 if TYPE_CHECKING:
@@ -99,9 +99,10 @@ class _Files:
         if listed is None:
             return None
         expected = guess if listed.header_bytes is None else listed.header_bytes
-        if self.memory is not None:
-            return self.memory.read_header(self.reads, self.candidate.objects[path], expected_bytes=expected)
-        return read_header(self.reads.as_store, self.candidate.objects[path], expected_bytes=expected)
+        with naming(path):
+            if self.memory is not None:
+                return self.memory.read_header(self.reads, self.candidate.objects[path], expected_bytes=expected)
+            return read_header(self.reads.as_store, self.candidate.objects[path], expected_bytes=expected)
 
 
 def _looks_like_weights(manifest: Manifest) -> bool:

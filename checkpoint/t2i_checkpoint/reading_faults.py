@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from t2i_api.status import VerdictKind
 from t2i_checkpoint.facts import Fault
+from t2i_checkpoint.headers.faults import HeaderError
 from t2i_checkpoint.store import AccessDenied, NotFound, ObjectChanged
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from t2i_checkpoint.store import StoreError
 
 
@@ -18,6 +22,15 @@ class FaultError(Exception):
     def __init__(self, kind: VerdictKind, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.fault = Fault(kind, reason, detail)
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Let a header's fault say which file of the checkpoint it is in."""
+    try:
+        yield
+    except HeaderError as error:
+        raise HeaderError(error.fault, f"{path}: {error.detail}", is_short=error.is_short) from error
 
 
 def store_fault(error: StoreError) -> Fault:

@@ -77,7 +77,7 @@ def test_a_bucket_of_everything_is_judged_newest_first(
         (6000, "inference-only", "ResumeStateOfAnotherProgram"),
         (5000, "foreign", "NamesDiffer"),
         (500, "inference-only", "WeightsWithoutResumeState"),
-        (400, "unreadable", "HeaderTruncated"),
+        (400, "incomplete", "HeaderTruncated"),
         (300, "incomplete", "NoWeights"),
         (200, "unreadable", "HeaderTooLarge"),
     ]

@@ -107,7 +107,7 @@ def _ranges(
             raise HeaderError(HeaderFault.SHARD_MISSING, f"{path[:SHOWN]!r} is named by .metadata and not there")
         if start + length > info.size:
             detail = f"{path[:SHOWN]!r} has {info.size} bytes, a block claims {start}..{start + length}"
-            raise HeaderError(HeaderFault.FILE_SIZE_DIFFERS, detail)
+            raise HeaderError(HeaderFault.FILE_SIZE_DIFFERS, detail, is_short=True)
         yield _place(_name(key.get("fqn")), offset), (info.key, info.etag, start, length)
 
 

@@ -38,9 +38,13 @@ class HeaderFault(StrEnum):
 
 
 class HeaderError(Exception):
-    """A file's header is not what the format asks for; `fault` is the reason, the message the detail."""
+    """A file's header is not what the format asks for; `fault` is the reason, the message the detail.
 
-    def __init__(self, fault: HeaderFault, detail: str) -> None:
+    `is_short` tells an upload that was cut off, or is still going on, from a file that is wrong.
+    """
+
+    def __init__(self, fault: HeaderFault, detail: str, *, is_short: bool = False) -> None:
         super().__init__(detail)
         self.fault = fault
         self.detail = detail
+        self.is_short = is_short or fault in {HeaderFault.HEADER_TRUNCATED, HeaderFault.SHARD_MISSING}

@@ -98,7 +98,7 @@ def parse_header(raw: bytes, *, length: int, file_size: int, key: str, etag: str
     if position != data_bytes:
         what = "is cut short" if position > data_bytes else "carries more than its header tells"
         detail = f"the file {what}: tensors need {position} bytes, {data_bytes} are there"
-        raise HeaderError(HeaderFault.FILE_SIZE_DIFFERS, detail)
+        raise HeaderError(HeaderFault.FILE_SIZE_DIFFERS, detail, is_short=position > data_bytes)
     start = LENGTH_BYTES + length
     return SafetensorsHeader(
         architecture=Architecture((t.name, t.parameter) for t in tensors),
