@@ -1,0 +1,73 @@
+"""Files that come close to a limit each: where most memory and time go."""
+
+from __future__ import annotations
+
+import io
+import json
+import struct
+import zipfile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.checkpoint.fuzz.mutations import Case
+
+
+def worst_cases() -> Iterator[Case]:
+    """Yield what fits each limit closely: where most memory and time go."""
+    marked = b"\x80\x04("
+    number = b"G?\xf0\x00\x00\x00\x00\x00\x00"
+    for raw in (
+        *(marked + piece * count + b"t." for piece, count in PIECES),
+        b"\x80\x02N" + b"\x94" * 250_000 + b".",
+        b"\x80\x04\x8d" + struct.pack("<Q", 4_000_000) + "\U0001f600".encode() * 1_000_000 + b".",
+        b"\x80\x02}" + b"".join(b"J" + struct.pack("<i", n) + b"Ns" for n in range(130_000)) + b".",
+        b"\x80\x02}" + b"".join(b"J" + struct.pack("<i", n) + number + b"s" for n in range(100_000)) + b".",
+        b"\x80\x02ccollections\nOrderedDict\nq\x000(" + b"h\x00)R" * 50_000 + b"t.",
+        b"\x80\x02]q\x00" + b"h\x00a" * 10 + b".",
+    ):
+        yield "pickle", raw
+        yield "torch_zip", packed(raw)
+        yield "dcp", raw
+    lists = b'{"a":[' + b"[]," * 320_000 + b"0]}"
+    objects = b'{"a":[' + b'{"":0},' * 95_000 + b"0]}"
+    texts = b'{"a":[' + b'"x",' * 550_000 + b"0]}"
+    wide = b'{"a":"' + "\U0001f600".encode() * 1_000_000 + b'"}'
+    for raw in (
+        lists,
+        objects,
+        texts,
+        wide,
+        b'{"a":' + b"[" * 10**6,
+        b'{"a":' + b"9" * 4_000_000 + b"}",
+        tensors(20_000),
+    ):
+        yield "safetensors", struct.pack("<Q", len(raw)) + raw
+        for kind in ("index", "manifest", "intent", "archive_manifest"):
+            yield kind, raw
+    yield "torch_zip", packed(b"N.", members=23_900)
+    yield "torch_zip", packed(b"\x80\x02" + b"N0" * 700_000 + b"N.", members=23_900)
+
+
+PIECES = (
+    *((b"N", 1_400_000), (b"]", 350_000), (b"}", 350_000), (b"}NNs", 90_000), (b"N\x85", 350_000), (b"(", 1_400_000)),
+    *((b"G?\xf0\x00\x00\x00\x00\x00\x00", 400_000), (b"\x8c\x01a", 240_000), (b"cfoo\nFoo\n)R", 40_000)),
+    *((b"\x8c\x03foo\x8c\x03Foo\x93", 60_000), (b"\x8a\x10" + b"\x7f" * 16, 200_000), (b"]Na", 150_000)),
+)
+
+
+def tensors(count: int) -> bytes:
+    """Return a safetensors table of as many empty tensors."""
+    entry = {"dtype": "F32", "shape": [0, 70_000, 70_000, 1], "data_offsets": [0, 0]}
+    return json.dumps({f"{number}".ljust(60, "x"): entry for number in range(count)}, separators=(",", ":")).encode()
+
+
+def packed(value: bytes, members: int = 0) -> bytes:
+    """Return a torch file with this data.pkl and so many empty members."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as target:
+        target.writestr("archive/data.pkl", value)
+        for number in range(members):
+            target.writestr(zipfile.ZipInfo(f"archive/data/{number}"), b"")
+    return buffer.getvalue()
