@@ -8,7 +8,7 @@ from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.explain import describe, explain_difference, explain_renaming
 from t2i_checkpoint.renaming import find_renaming, translate
 from t2i_checkpoint.unet import unet_architecture_from_mapping
-from t2i_dev.corpus import original_unet
+from t2i_dev.corpus import ldm
 from t2i_dev.story.custom_unet import CustomUNet
 
 SD1 = {"cross_attention_dim": 768}
@@ -98,11 +98,11 @@ def test_the_old_unet_is_named_with_what_the_job_asks_for() -> None:
 
 
 def test_an_ldm_file_that_fits_is_convertible() -> None:
-    stored = Architecture.from_shapes(original_unet.SD_1.shapes())
+    stored = Architecture.from_shapes(ldm.shapes(ldm.SD1))
     renaming = find_renaming(stored, unet_architecture_from_mapping(SD1))
     assert renaming is not None
     assert explain_renaming(renaming) == "LDM names, same shapes: convertible"
-    beside = Architecture.from_shapes({**original_unet.SD_1.shapes(), "first_stage_model.encoder.x": (1,)})
+    beside = Architecture.from_shapes({**ldm.shapes(ldm.SD1), "first_stage_model.encoder.x": (1,)})
     renaming = find_renaming(beside, unet_architecture_from_mapping(SD1))
     assert renaming is not None
     assert explain_renaming(renaming) == (
@@ -111,7 +111,7 @@ def test_an_ldm_file_that_fits_is_convertible() -> None:
 
 
 def test_an_ldm_file_of_another_model_is_explained_in_the_jobs_terms() -> None:
-    stored = Architecture.from_shapes(original_unet.SD_1.shapes())
+    stored = Architecture.from_shapes(ldm.shapes(ldm.SD1))
     says = explain(stored, unet_architecture_from_mapping({**SD1, "in_channels": 9}))
     assert says == "LDM names; the stored UNet is 4 channels in, the job asks for 9 (inpainting)"
     says = explain(stored, unet_architecture_from_mapping(SD2))
@@ -122,7 +122,7 @@ def test_an_ldm_file_of_another_model_is_explained_in_the_jobs_terms() -> None:
     ("shapes", "described"),
     [
         ({"a.weight": (3, 4)}, "another model, 0.0 k, 1 tensors"),
-        (original_unet.SDXL.shapes(), "an SDXL UNet in LDM naming, 2.57 B, 4 channels in, cross-attention 2048"),
+        (ldm.shapes(ldm.SDXL), "an SDXL UNet in LDM naming, 2.57 B, 4 channels in, cross-attention 2048"),
         ({"encoder.conv_in.weight": (8, 3), "decoder.conv_out.weight": (3, 8)}, "an autoencoder (VAE), 0.0 k"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.renaming import RenamingName, find_renaming, translate
 from t2i_checkpoint.unet import unet_architecture_from_mapping
-from t2i_dev.corpus.original_unet import SD_1, SD_1_INPAINTING, OriginalUNet
+from t2i_dev.corpus import ldm
 
 SMALL = {
     "block_out_channels": [4, 8],
@@ -23,9 +23,7 @@ SMALL = {
     "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
 }
 WANTED = unet_architecture_from_mapping(SMALL)
-SMALL_LDM = OriginalUNet(
-    model_channels=4, channel_mult=(1, 2), num_res_blocks=1, attention_resolutions=(2,), context_dim=6
-)
+SMALL_LDM = ldm.LdmConfig(4, 4, 4, (1, 2), 1, (0, 1), 1, 6, groups=2)
 VAE = {"first_stage_model.encoder.conv_in.weight": (128, 3, 3, 3), "cond_stage_model.transformer.x": (77,)}
 SCHEDULE = {"betas": (1000,), "alphas_cumprod": (1000,), "model_ema.num_updates": ()}
 
@@ -57,15 +55,15 @@ def renamed(change: Any, extra: dict[str, tuple[int, ...]] | None = None) -> Arc
         pytest.param(renamed(lambda n: f"unet.{n}", VAE), RenamingName.PREFIX, 2, id="Lightning, whole pipeline"),
         pytest.param(renamed(lambda n: f"module.{n}", {"n_averaged": ()}), RenamingName.PREFIX, 1, id="AveragedModel"),
         pytest.param(renamed(lambda n: f"model.unet.{n}"), RenamingName.PREFIX, 0, id="nested modules"),
-        pytest.param(Architecture.from_shapes(SMALL_LDM.shapes("")), RenamingName.LDM, 0, id="LDM, bare"),
+        pytest.param(Architecture.from_shapes(ldm.shapes(SMALL_LDM, "")), RenamingName.LDM, 0, id="LDM, bare"),
         pytest.param(
-            Architecture.from_shapes({**SMALL_LDM.shapes(), **VAE, **SCHEDULE}),
+            Architecture.from_shapes({**ldm.shapes(SMALL_LDM), **VAE, **SCHEDULE}),
             RenamingName.LDM,
             5,
             id="LDM, whole file",
         ),
         pytest.param(
-            Architecture.from_shapes(SMALL_LDM.shapes("module.model.diffusion_model.")),
+            Architecture.from_shapes(ldm.shapes(SMALL_LDM, "module.model.diffusion_model.")),
             RenamingName.LDM,
             0,
             id="LDM, DDP",
@@ -98,7 +96,7 @@ def test_an_average_alone_is_taken() -> None:
 
 
 def test_a_job_whose_own_model_has_ldm_names_takes_diffusers_weights() -> None:
-    wanted = Architecture.from_shapes(SMALL_LDM.shapes(""))
+    wanted = Architecture.from_shapes(ldm.shapes(SMALL_LDM, ""))
     renaming = find_renaming(WANTED, wanted)
     assert renaming is not None
     assert renaming.names["conv_in.weight"] == "input_blocks.0.0.weight"
@@ -135,7 +133,7 @@ def test_deprecated_attention_names_are_those_that_diffusers_itself_converts() -
         pytest.param(renamed(str, {"conv_extra.weight": (4, 4)}), id="a tensor too many"),
         pytest.param(Architecture((n, p) for n, p in WANTED.parameters.items() if n != "conv_out.bias"), id="too few"),
         pytest.param(renamed(lambda n: "conv_in.bios" if n == "conv_in.bias" else n), id="one name differs"),
-        pytest.param(Architecture.from_shapes(SD_1.shapes()), id="another LDM model"),
+        pytest.param(Architecture.from_shapes(ldm.shapes(ldm.SD1)), id="another LDM model"),
         pytest.param(Architecture.from_shapes({}), id="nothing"),
     ],
 )
@@ -145,7 +143,7 @@ def test_what_does_not_cover_the_wanted_model_exactly_is_no_renaming(stored: Arc
 
 def test_a_renaming_that_covers_a_part_translates_that_part() -> None:
     """SD 1.5 in its original file against an inpainting job: one tensor has another shape, all names are known."""
-    stored = Architecture.from_shapes({**SD_1.shapes(), **VAE})
+    stored = Architecture.from_shapes({**ldm.shapes(ldm.SD1), **VAE})
     inpainting = unet_architecture_from_mapping({"cross_attention_dim": 768, "in_channels": 9})
     assert find_renaming(stored, inpainting) is None
     renaming = translate(stored, inpainting)
@@ -153,12 +151,12 @@ def test_a_renaming_that_covers_a_part_translates_that_part() -> None:
     difference = renaming.apply(stored).diff(inpainting)
     assert [mismatch.name for mismatch in difference.mismatched] == ["conv_in.weight"]
     assert (difference.missing, difference.unexpected) == ((), ())
-    whole = Architecture.from_shapes(SD_1_INPAINTING.shapes())
+    whole = Architecture.from_shapes(ldm.shapes(ldm.SD1_INPAINTING))
     assert find_renaming(whole, inpainting) is not None
 
 
 def test_a_file_of_which_nothing_agrees_is_still_reduced_to_its_model(old_unet: Architecture) -> None:
-    stored = Architecture.from_shapes({**SD_1.shapes(), **VAE, **SCHEDULE})
+    stored = Architecture.from_shapes({**ldm.shapes(ldm.SD1), **VAE, **SCHEDULE})
     assert translate(stored, old_unet).apply(stored).names[0] == "time_embed.0.weight"
     wrapped = Architecture((f"module.{name}", p) for name, p in old_unet.parameters.items())
     assert translate(wrapped, WANTED).apply(wrapped).names == old_unet.names
@@ -172,7 +170,7 @@ ARCHITECTURES = st.dictionaries(NAMES, st.tuples(st.integers(1, 3)), max_size=12
 
 
 @given(ARCHITECTURES, ARCHITECTURES)
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_a_translation_is_total_and_one_to_one_whatever_the_names(stored: Architecture, wanted: Architecture) -> None:
     renaming = translate(stored, wanted)
     assert len(set(renaming.names.values())) == len(renaming.names)
@@ -182,6 +180,7 @@ def test_a_translation_is_total_and_one_to_one_whatever_the_names(stored: Archit
 
 
 @given(ARCHITECTURES)
+@settings(deadline=None)
 def test_the_wanted_names_are_never_renamed(wanted: Architecture) -> None:
     renaming = find_renaming(wanted, wanted)
     assert renaming is not None

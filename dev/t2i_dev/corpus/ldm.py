@@ -8,6 +8,7 @@ Source: `ldm/modules/diffusionmodules/openaimodel.py` of CompVis/stable-diffusio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 
@@ -35,6 +36,7 @@ SD1 = LdmConfig(4, 4, 320, (1, 2, 4, 4), 2, (1, 1, 1, 0), 1, 768)
 SD1_INPAINTING = LdmConfig(9, 4, 320, (1, 2, 4, 4), 2, (1, 1, 1, 0), 1, 768)
 SD2 = LdmConfig(4, 4, 320, (1, 2, 4, 4), 2, (1, 1, 1, 0), 1, 1024, linear_projection=True)
 SDXL = LdmConfig(4, 4, 320, (1, 2, 4), 2, (0, 2, 10), 10, 2048, linear_projection=True, labels=2816)
+SDXL_REFINER = LdmConfig(4, 4, 384, (1, 2, 4, 4), 2, (0, 4, 4, 0), 4, 1280, linear_projection=True, labels=2560)
 # The UNet of the corpus's tiny job, had it been trained with that code.
 TINY = LdmConfig(3, 3, 8, (1, 2), 1, (0, 1), 1, 16, groups=4)
 
@@ -176,6 +178,13 @@ class UNetModel(nn.Module):
                 if level and index == config.residual_blocks:
                     layers.append(Upsample(channels))
                 self.output_blocks.append(nn.Sequential(*layers))
+
+
+def shapes(config: LdmConfig, prefix: str = "model.diffusion_model.") -> dict[str, tuple[int, ...]]:
+    """Return name -> shape as in a single file; nothing is allocated."""
+    with torch.device("meta"):
+        model = UNetModel(config)
+    return {f"{prefix}{name}": tuple(tensor.shape) for name, tensor in model.state_dict().items()}
 
 
 def _projection(channels: int, *, linear: bool) -> nn.Module:
