@@ -14,6 +14,7 @@ from t2i_checkpoint.s3 import S3Limits
 from t2i_checkpoint.store import Store, StoreError
 from t2i_dev.crash.checkpoints import of_another_meaning, of_the_old_unet, wanted
 from t2i_dev.crash.scenario import Objects, changed
+from t2i_dev.faults import Fault, S3Request
 
 NOW = datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
 ARCHIVED = re.compile(r"archive/(?P<name>\d{8}T\d{6}Z-[a-z0-9-]+)/(?P<key>.+)")
@@ -65,6 +66,18 @@ class MoveScenario:
         if archivable:
             intent = plan_archive(archivable, now=NOW + timedelta(minutes=life), method=self.method)
             run_archive(store, intent, concurrency=self.concurrency)
+
+    def meddling(self, fault: Fault, request: S3Request) -> Objects:
+        """Somebody adds a file to a checkpoint, or writes one again; or a copy goes wrong without a word."""
+        match fault:
+            case Fault.INTRUDED:
+                return {"checkpoint-5000/late.txt": b"written by somebody else"}
+            case Fault.OVERWRITTEN:
+                key = "checkpoint-5000/optimizer.bin"
+                return {key: self.originals[key][::-1]}
+            case _:
+                source = ARCHIVED.search(request.keys[0])
+                return {source[0]: bytes(len(self.originals[source["key"]]))} if source else {}
 
     def may_change(self, key: str) -> bool:
         """Sources of the plan, their copies, and the archive's documents."""

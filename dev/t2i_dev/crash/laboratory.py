@@ -15,7 +15,7 @@ from typing import Self
 from t2i_checkpoint.s3 import S3Limits, S3Store
 from t2i_checkpoint.store import Credentials
 from t2i_dev.crash.impatience import hurry
-from t2i_dev.crash.scenario import Objects, Scenario
+from t2i_dev.crash.scenario import Objects, Scenario, without_meddling
 from t2i_dev.crash.stores import IndependentReader, TestedStore
 from t2i_dev.faults import (
     Answer,
@@ -53,6 +53,7 @@ class Reference:
     effects: tuple[S3Request, ...]
     listings: int
     end_state: Mapping[str, bytes]
+    left: Objects
 
 
 @dataclass
@@ -62,20 +63,34 @@ class Watcher:
     scenario: Scenario
     reader: IndependentReader
     prefix: str
+    meddled: dict[str, bytes] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     instants: int = 0
 
     def after(self, request: S3Request) -> None:
         """Check what `request` names and what it left."""
         for key in request.keys:
-            if not key.startswith(self.prefix) or not self.scenario.may_change(key.removeprefix(self.prefix)):
+            relative = key.removeprefix(self.prefix)
+            of_meddler = any(relative == each or relative.endswith(f"/{each}") for each in self.meddled)
+            if not key.startswith(self.prefix) or not (of_meddler or self.scenario.may_change(relative)):
                 self.problems.append(f"{request.action} names {key}, which is no part of the plan")
         self.look(str(request).replace(self.prefix, ""))
 
+    def meddle(self, fault: Fault, request: S3Request) -> None:
+        """Write what somebody else writes."""
+        written = self.scenario.meddling(fault, request)
+        self.reader.fill(self.prefix, written)
+        if fault is not Fault.CORRUPTED:  # damage is nobody's property
+            self.meddled.update(written)
+
     def look(self, after: str) -> Objects:
-        """Check the bucket as it is now."""
+        """Check the bucket as it is now; returns it as if nobody had meddled."""
         self.instants += 1
-        now = self.reader.read(self.prefix)
+        found = self.reader.read(self.prefix)
+        for key, content in self.meddled.items():
+            if not any(there == content for each, there in found.items() if each == key or each.endswith(f"/{key}")):
+                self.problems.append(f"after {after}: what somebody else wrote to {key} is nowhere any more")
+        now = without_meddling(self.scenario, found, self.meddled)
         self.problems += [f"after {after}: {found}" for found in self.scenario.violations(now)]
         return now
 
@@ -86,7 +101,7 @@ class Trial:
     def __init__(self, laboratory: "Laboratory", scenario: Scenario, prefix: str) -> None:
         self._laboratory = laboratory
         self._scenario = scenario
-        self._prefix = prefix
+        self.prefix = prefix
         self._reader = laboratory.reader
         self.watcher = Watcher(scenario, laboratory.reader, prefix)
         self.endings: list[Ending] = []
@@ -105,23 +120,32 @@ class Trial:
         impatient = plan is not None and plan.behaviour.answer is Answer.SILENCE
         life = len(self.endings) + (2 if rival else 1)
         client = self._fork(life, proxy.endpoint, _IMPATIENT_SECONDS if impatient else _READ_SECONDS)
-        proxy.begin(client.pid, plan, watch=self.watcher.after, earlier=self._earlier)
+        fault = plan.fault if plan is not None else Fault.KILLED_BEFORE
+
+        def meddle(request: S3Request) -> None:
+            self.watcher.meddle(fault, request)
+
+        proxy.begin(client.pid, plan, watch=self.watcher.after, meddle=meddle, earlier=self._earlier)
         client.go()
         return client, proxy
 
     def _fork(self, life: int, endpoint: str, read_seconds: float) -> ForkedClient:
         def work() -> None:
             hurry(read_seconds)
-            store = self._laboratory.open(self._prefix, endpoint, self._scenario.limits)
+            store = self._laboratory.open(self.prefix, endpoint, self._scenario.limits)
             self._scenario.work(store, life)
 
         return ForkedClient.fork(work, refusals=self._scenario.refusals)
 
     def restart(self) -> None:
-        """Let clients live without faults until one is done."""
+        """Let clients live without faults until one is done; a meddler's file is in the way until it is taken away."""
         for _ in range(RESTARTS):
             if self.endings[-1].kind is EndingKind.DONE:
                 return
+            self.live()
+        if self.endings[-1].kind is EndingKind.REFUSED and self.watcher.meddled:
+            self._reader.remove(self.prefix, self.watcher.meddled)
+            self.watcher.meddled.clear()
             self.live()
 
     def settle(self, plan: PlannedFault, reference: Reference) -> Cell:
@@ -130,11 +154,14 @@ class Trial:
         problems += [f"a client ended wrongly: {each.said}" for each in self.endings if each.kind in _WRONG]
         if self.endings[-1].kind is not EndingKind.DONE:
             problems.append(f"no convergence within {RESTARTS} restarts: {self.endings[-1].said}")
-        expected, end = reference.end_state, self.end_state()
+        expected, end = dict(reference.end_state), self.end_state()
         if end != expected and self.endings[-1].kind is EndingKind.DONE:
             # A lie that was believed (a 412 for what is not there, a stale listing) is found out by the next life.
             self.live()
             end = self.end_state()
+        for key in self.watcher.meddled:  # somebody's own by now
+            end.pop(key, None)
+            expected.pop(key, None)
         if end != expected:
             differing = sorted(key for key in {*end, *expected} if end.get(key) != expected.get(key))
             problems.append(f"the end state differs from the fault-free one in {differing}")
@@ -143,13 +170,13 @@ class Trial:
         effect = effects[plan.at - 1].action if 0 < plan.at <= len(effects) else ""
         return Cell(str(plan), effect, tuple(dict.fromkeys(problems)), tuple(self.endings), self.watcher.instants)
 
-    def end_state(self) -> Mapping[str, bytes]:
+    def end_state(self) -> dict[str, bytes]:
         """Look once more, and return what is left."""
-        return self._scenario.end_state(self.watcher.look("the end"))
+        return dict(self._scenario.end_state(self.watcher.look("the end")))
 
     def open_uploads(self) -> list[str]:
         """Say what multipart uploads were left open."""
-        return [f"an upload of {key} was left open" for key in self._reader.open_uploads(self._prefix)]
+        return [f"an upload of {key} was left open" for key in self._reader.open_uploads(self.prefix)]
 
 
 class Laboratory:
@@ -183,15 +210,15 @@ class Laboratory:
         if scenario.name not in self._references:
             trial = self._trial(scenario)
             record = trial.live()
-            settled = trial.end_state()
-            idle = trial.live()
+            settled, left = trial.end_state(), self.reader.read(trial.prefix)
+            trial.live()
             problems = [*trial.watcher.problems, *trial.open_uploads()]
             problems += [each.said for each in trial.endings if each.kind is not EndingKind.DONE]
             if problems:
                 raise AssertionError(f"{scenario.name} fails without any fault: {problems}")
-            if idle.effects or trial.end_state() != settled:
-                raise AssertionError(f"{scenario.name}: a second run had something to do: {idle.effects}")
-            self._references[scenario.name] = Reference(record.effects, record.listings, settled)
+            if trial.end_state() != settled:
+                raise AssertionError(f"{scenario.name}: a second run had something to do")
+            self._references[scenario.name] = Reference(record.effects, record.listings, settled, left)
         return self._references[scenario.name]
 
     def cell(self, scenario: Scenario, plan: PlannedFault, *, at_restart: PlannedFault | None = None) -> Cell:

@@ -21,6 +21,7 @@ from t2i_checkpoint.s3 import S3Limits
 from t2i_checkpoint.store import Store, StoreError
 from t2i_checkpoint.wanted import meaning_from, model_config_sha256
 from t2i_dev.crash.scenario import Objects, changed
+from t2i_dev.faults import Fault, S3Request
 from t2i_trainer.checkpointing.retention import retire_checkpoints
 from t2i_trainer.checkpointing.save import RunFacts, save_checkpoint
 from t2i_trainer.checkpointing.state import TrainingState, weights_sha256
@@ -116,6 +117,10 @@ class SaveScenario:
             ranks=(RankFacts(rank=0, weights_sha256=digest, noise_sha256=digest),),
             metrics=f'{{"step": {step}}}\n'.encode(),
         )
+
+    def meddling(self, _fault: Fault, _request: S3Request) -> Objects:
+        """Nobody writes into the folder of a living attempt."""
+        return {}
 
     def may_change(self, key: str) -> bool:
         """The new step's folders, the metrics, and the checkpoints that retention may delete."""

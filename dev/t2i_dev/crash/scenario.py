@@ -8,6 +8,7 @@ from typing import Protocol
 
 from t2i_checkpoint.s3 import S3Limits
 from t2i_checkpoint.store import Store
+from t2i_dev.faults import Fault, S3Request
 
 Objects = Mapping[str, bytes]  # key relative to the job's prefix -> content
 
@@ -38,6 +39,9 @@ class Scenario(Protocol):
     def work(self, store: Store, life: int) -> None:
         """What the process does in its `life`-th life (from 1); a restart does the same again."""
 
+    def meddling(self, fault: Fault, request: S3Request) -> Objects:
+        """Return what somebody else writes at the instant of `request`, for the faults that are of this kind."""
+
     def may_change(self, key: str) -> bool:
         """Whether a request may name this key in a side effect."""
 
@@ -46,6 +50,18 @@ class Scenario(Protocol):
 
     def end_state(self, now: Objects) -> Mapping[str, bytes]:
         """Return what is left in the end, without what legitimately differs (times, names that carry times)."""
+
+
+def without_meddling(scenario: Scenario, now: Objects, meddled: Objects) -> Objects:
+    """Return the bucket as if nobody had meddled: at the source and wherever the meddler's bytes were archived."""
+    clean = {}
+    for key, content in now.items():
+        source = next((each for each in meddled if key == each or key.endswith(f"/{each}")), None)
+        if source is None or content != meddled[source]:
+            clean[key] = content
+        elif source in scenario.start:
+            clean[key] = scenario.start[source]
+    return clean
 
 
 def changed(expected: Objects, now: Objects) -> list[str]:

@@ -1,6 +1,6 @@
 """A bucket seen past the code under test: filled and listed by plain boto3, read as the server's own files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -59,6 +59,11 @@ class IndependentReader:
             self._client.put_object(
                 Bucket=self._store.bucket, Key=prefix + key, Body=content, ChecksumAlgorithm="SHA256"
             )
+
+    def remove(self, prefix: str, keys: Iterable[str]) -> None:
+        """Delete these keys."""
+        for key in keys:
+            self._client.delete_object(Bucket=self._store.bucket, Key=prefix + key)
 
     def read(self, prefix: str) -> dict[str, bytes]:
         """Return everything below `prefix` (ends with a slash), keys relative to it."""

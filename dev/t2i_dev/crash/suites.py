@@ -11,18 +11,29 @@ from t2i_dev.crash.archiving import MoveScenario, ReferenceScenario
 from t2i_dev.crash.checkpoints import of_the_old_unet, tensors
 from t2i_dev.crash.laboratory import Laboratory
 from t2i_dev.crash.matrix import ONE_EFFECT_A_LIFE, ROWS
+from t2i_dev.crash.restoring import OvertakenScenario, RestoreScenario
 from t2i_dev.crash.scenario import Scenario
 from t2i_dev.faults import Fault
 
 _MIB = 1024 * 1024
-_ALL = tuple(row.name for row in ROWS)
+# Somebody else writes: a matter of the code that deletes what it has judged, not of a save or a pointer.
+_MEDDLING = (Fault.INTRUDED, Fault.OVERWRITTEN, Fault.CORRUPTED)
+_ALL = tuple(row.name for row in ROWS if row.fault not in _MEDDLING)
 # Where the order of side effects differs from run to run, or one run is long: the faults that cut or stop a client,
 # and those that only a multipart upload meets.
 _CUTS = (
     *(Fault.KILLED_BEFORE, Fault.KILLED_AFTER, Fault.LOST_ANSWER, Fault.OUTAGE),
     *(Fault.STOPPED_BEFORE, Fault.STOPPED_AFTER, ONE_EFFECT_A_LIFE),
 )
-_MULTIPART = (*_CUTS, Fault.ERROR_IN_OK, Fault.INTERNAL_ERROR, Fault.PRECONDITION, Fault.TWICE, Fault.TIMEOUT_AFTER)
+_MULTIPART = (
+    *_CUTS,
+    Fault.ERROR_IN_OK,
+    Fault.INTERNAL_ERROR,
+    Fault.PRECONDITION,
+    Fault.TWICE,
+    Fault.TIMEOUT_AFTER,
+    Fault.CORRUPTED,
+)
 
 
 @dataclass(frozen=True)
@@ -53,12 +64,34 @@ def _multipart(_laboratory: Laboratory, _scratch: Path) -> Scenario:
     )
 
 
+def _restore(laboratory: Laboratory, _scratch: Path) -> Scenario:
+    moved = MoveScenario()
+    return RestoreScenario(laboratory.reference(moved).left, moved.originals)
+
+
+def _restore_in_parts(laboratory: Laboratory, scratch: Path) -> Scenario:
+    moved = _multipart(laboratory, scratch)
+    originals = {key: content for key, content in moved.start.items() if moved.may_change(key)}
+    return RestoreScenario(
+        laboratory.reference(moved).left,
+        originals,
+        "restore (multipart)",
+        "the object of 6.3 MB comes back in parts",
+        limits=S3Limits(create_by_put_up_to=_MIB, copy_part_size=5 * _MIB),
+    )
+
+
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
         "save": Suite(_save, tuple(row for row in _ALL if row != ONE_EFFECT_A_LIFE)),  # every attempt begins anew
-        "archive-move": Suite(lambda _laboratory, _scratch: MoveScenario()),
+        "archive-move": Suite(lambda _laboratory, _scratch: MoveScenario(), (*_ALL, *_MEDDLING)),
         "archive-move-parallel": Suite(_parallel, _CUTS),
         "archive-move-multipart": Suite(_multipart, _MULTIPART),
+        "restore": Suite(_restore, (*_ALL, Fault.OVERWRITTEN)),
+        "restore-multipart": Suite(_restore_in_parts, tuple(row for row in _MULTIPART if row != Fault.CORRUPTED)),
+        "restore-overtakes": Suite(
+            lambda _laboratory, _scratch: OvertakenScenario(), (Fault.STOPPED_BEFORE, Fault.STOPPED_AFTER)
+        ),
         "archive-reference": Suite(lambda _laboratory, _scratch: ReferenceScenario()),
     }
 )

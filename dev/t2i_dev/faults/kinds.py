@@ -29,6 +29,9 @@ class Fault(StrEnum):
     TWICE = "delivered twice"
     LATE_AGAIN = "again when done"
     STALE_LIST = "stale list"
+    INTRUDED = "a file appears"
+    OVERWRITTEN = "a source is replaced"
+    CORRUPTED = "the copy is damaged"
     ONE_EFFECT = "killed after its first success"
     STOPPED_BEFORE = "stopped before"
     STOPPED_AFTER = "stopped after"
@@ -46,7 +49,7 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """`executions` by the server, then `kills` or `stops` the client, then `answer`; `lasting` for all that follows."""
+    """`executions` by the server, then what befalls client or bucket, then `answer`; `lasting` for all that follows."""
 
     executions: int = 1
     answer: Answer = Answer.SERVER
@@ -54,6 +57,7 @@ class Behaviour:
     stops: bool = False
     lasting: bool = False
     again_at_end: bool = False
+    meddles: bool = False  # somebody else writes at this instant
     first_success: bool = False  # whatever number it has
     status: int = 0
     code: str = ""
@@ -87,6 +91,9 @@ BEHAVIOURS: Mapping[Fault, Behaviour] = MappingProxyType(
         Fault.TWICE: Behaviour(2),
         Fault.LATE_AGAIN: Behaviour(1, again_at_end=True),
         Fault.STALE_LIST: Behaviour(0, only=frozenset({"ListObjectsV2"})),
+        Fault.INTRUDED: Behaviour(meddles=True),
+        Fault.OVERWRITTEN: Behaviour(meddles=True),
+        Fault.CORRUPTED: Behaviour(meddles=True, only=frozenset({"CopyObject", "CompleteMultipartUpload"})),
         Fault.ONE_EFFECT: Behaviour(1, Answer.NOTHING, kills=True, first_success=True),
         Fault.STOPPED_BEFORE: Behaviour(0, stops=True),
         Fault.STOPPED_AFTER: Behaviour(1, stops=True),

@@ -61,6 +61,7 @@ class _Run:
     plan: PlannedFault | None
     pid: int
     watch: Callable[[S3Request], None]
+    meddle: Callable[[S3Request], None]
     earlier: tuple[answers.ListedObject, ...]
     passed: list[Passed] = field(default_factory=list)
     numbers: dict[str, int] = field(default_factory=dict)
@@ -70,6 +71,13 @@ class _Run:
     failure: BaseException | None = None
     held: threading.Event = field(default_factory=threading.Event)
     released: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, listener: Callable[[S3Request], None], request: S3Request) -> None:
+        """Call the owner's function; what it raises is carried to the owner's thread by `end`."""
+        try:
+            listener(request)
+        except BaseException as error:  # noqa: BLE001  # raised again by end()
+            self.failure = self.failure or error
 
     def number(self, request: S3Request, kind: str) -> int:
         known = self.numbers.get(request.invocation)
@@ -155,10 +163,11 @@ class FaultProxy:
         plan: PlannedFault | None = None,
         *,
         watch: Callable[[S3Request], None] = lambda _request: None,
+        meddle: Callable[[S3Request], None] = lambda _request: None,
         earlier: tuple[answers.ListedObject, ...] = (),
     ) -> None:
-        """Await the requests of process `pid`; `earlier` is what a stale listing shows."""
-        self._run = _Run(plan, pid, watch, earlier)
+        """Await the requests of process `pid`; `earlier` is what a stale listing shows, `meddle` what others do."""
+        self._run = _Run(plan, pid, watch, meddle, earlier)
 
     def end(self) -> Record:
         """Deliver what is to come late, and return what passed. Raises what `watch` raised."""
@@ -235,6 +244,8 @@ class FaultProxy:
         response: web.StreamResponse | None = None
         for _ in range(behaviour.executions):
             response = await self._execute(run, raw, seen)
+        if behaviour.meddles:
+            run.tell(run.meddle, seen)
         if behaviour.again_at_end:
             run.again.append(raw)
         if behaviour.kills:
@@ -265,10 +276,7 @@ class FaultProxy:
     async def _execute(self, run: _Run, raw: _Raw, seen: S3Request) -> web.Response:
         response = await self._forward(raw)
         if seen.is_effect:
-            try:
-                run.watch(seen)
-            except BaseException as error:  # noqa: BLE001  # carried to the thread that waits for it, by end()
-                run.failure = run.failure or error
+            run.tell(run.watch, seen)
         return response
 
     async def _forward(self, raw: _Raw) -> web.Response:
