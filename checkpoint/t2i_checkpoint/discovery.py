@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from t2i_checkpoint.layout import FolderName, folder_of, parse_name
@@ -14,7 +14,15 @@ if TYPE_CHECKING:
 
     from t2i_checkpoint.store import ObjectInfo
 
-__all__ = ["Candidate", "CheckpointFormat", "WeightsFile", "candidate_at", "candidates", "find_weights"]
+__all__ = [
+    "Candidate",
+    "CheckpointFormat",
+    "WeightsFile",
+    "candidate_at",
+    "candidates",
+    "candidates_below",
+    "find_weights",
+]
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,18 @@ def candidates(listing: Iterable[ObjectInfo], without: Container[str] = ()) -> t
         folder = folder_of(info.key)
         if folder is not None and folder.folder not in without:
             folders.setdefault(folder, {})[_path_inside(folder, info.key)] = info
-    found = [Candidate(folder, objects) for folder, objects in folders.items()]
-    return tuple(sorted(found, key=lambda c: (c.folder.step, c.modified_at, c.folder.folder), reverse=True))
+    return _newest_first(folders)
+
+
+def candidates_below(listing: Iterable[ObjectInfo]) -> tuple[Candidate, ...]:
+    """Do the same for a folder that is not a job's root: whatever directly below it is named as checkpoints are."""
+    folders: dict[FolderName, dict[str, ObjectInfo]] = {}
+    for info in listing:
+        first, _, inside = info.key.partition("/")
+        folder = parse_name(first)
+        if folder is not None and folder.is_file != bool(inside):
+            folders.setdefault(folder, {})[inside or first] = info
+    return _newest_first(folders)
 
 
 def candidate_at(folder: str, root_name: str, listing: Iterable[ObjectInfo]) -> Candidate:
@@ -68,8 +86,13 @@ def candidate_at(folder: str, root_name: str, listing: Iterable[ObjectInfo]) -> 
             objects[info.key.removeprefix(prefix)] = info
     named = parse_name((folder or root_name).rpartition("/")[2])
     if named is None or named.is_file != is_file:
-        return Candidate(FolderName(folder, 0, None, is_file=is_file, names_step=False), objects)
-    return Candidate(FolderName(folder, named.step, named.writer, is_file, named.names_step), objects)
+        named = FolderName(folder, 0, None, is_file=is_file, names_step=False)
+    return Candidate(replace(named, folder=folder, root_name=root_name), objects)
+
+
+def _newest_first(folders: Mapping[FolderName, Mapping[str, ObjectInfo]]) -> tuple[Candidate, ...]:
+    found = [Candidate(folder, objects) for folder, objects in folders.items()]
+    return tuple(sorted(found, key=lambda c: (c.folder.step, c.modified_at, c.folder.folder), reverse=True))
 
 
 def _path_inside(folder: FolderName, key: str) -> str:

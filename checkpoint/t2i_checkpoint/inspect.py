@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -16,9 +16,17 @@ from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.archive_reference import archived_references
 from t2i_checkpoint.contents import Contents, read_contents
 from t2i_checkpoint.describe import describe
-from t2i_checkpoint.discovery import Candidate, CheckpointFormat, candidate_at, candidates
+from t2i_checkpoint.discovery import (
+    Candidate,
+    CheckpointFormat,
+    candidate_at,
+    candidates,
+    candidates_below,
+    find_weights,
+)
 from t2i_checkpoint.header_memory import HeaderMemory
-from t2i_checkpoint.layout import STRAY_PREFIXES, SURVEY_PREFIX, parse_name
+from t2i_checkpoint.layout import CHECKPOINTS, STRAY_PREFIXES, SURVEY_PREFIX, parse_name
+from t2i_checkpoint.open import WEIGHTS_SUFFIXES
 from t2i_checkpoint.summary import ContentsSummary, summarise
 from t2i_checkpoint.verdict import Verdict, Wanted, compare
 
@@ -89,20 +97,20 @@ def survey(store: Store, wanted: Wanted) -> Survey:
 
 
 def survey_location(store: Store, wanted: Wanted | None, key: str | None = None) -> Survey:
-    """Judge whatever a URI names: a job's root, one checkpoint folder, or one file (`key` below the store's root).
+    """Judge whatever a URI names: a job's root, a folder of checkpoints, one of them, or one file.
 
-    Without `wanted` nothing is compared: the verdicts tell only what cannot be read (reason NotCompared otherwise).
-    Raises StoreError only if a listing fails.
+    `key` is the file's, below the store's root. Without `wanted` nothing is compared: the verdicts tell only what
+    cannot be read (reason NotCompared otherwise). Raises StoreError only if a listing fails, ArchiveError as `survey`.
     """
     before, started = store.traffic, time.monotonic()
-    if key is None and parse_name(_root_name(store)) is None:
+    root = _root_name(store)
+    if key is None and parse_name(root) is None and root != CHECKPOINTS.rstrip("/"):
         found = _survey(store, wanted)
         if found.judgements:
             return found
-    judgement = _judge(store, _candidate(store, key or ""), wanted, HeaderMemory())
-    judgements = () if key is None and judgement.verdict.reason in {"NotFound", "NoWeights"} else (judgement,)
+    judgements = _judge_all(store, _candidates_at(store, key), wanted)
     cost = store.traffic.since(before)
-    return Survey(judgements, cost.bytes_read, cost.requests, time.monotonic() - started)
+    return Survey(tuple(judgements), cost.bytes_read, cost.requests, time.monotonic() - started)
 
 
 def judge_folder(store: Store, folder: str, wanted: Wanted) -> Judgement:
@@ -169,15 +177,26 @@ def _judgement(candidate: Candidate, contents: Contents, verdict: Verdict) -> Ju
     )
 
 
+def _candidates_at(store: Store, key: str | None) -> Sequence[Candidate]:
+    """Return the file of that key; or the checkpoints directly below the root, or the root itself if it is one."""
+    if key is not None:
+        return [_candidate(store, key)]
+    listing = list(islice(store.list(""), _MAX_OBJECTS))
+    itself = candidate_at("", _root_name(store), listing)
+    if parse_name(_root_name(store)) is not None:
+        return [itself]
+    below = candidates_below(listing)
+    return below or ([itself] if find_weights(itself.objects).format is not CheckpointFormat.UNKNOWN else [])
+
+
 def _candidate(store: Store, folder: str) -> Candidate:
     """List one checkpoint. A single file is found by its own key, which is a prefix of itself."""
-    named = parse_name(folder.rpartition("/")[2])
-    is_file = named is not None and named.is_file
-    prefix = folder if is_file or not folder else f"{folder}/"
+    looks_like_file = folder.lower().endswith(WEIGHTS_SUFFIXES)
+    prefix = folder if looks_like_file or not folder else f"{folder}/"
     found = candidate_at(folder, _root_name(store), islice(store.list(prefix), _MAX_OBJECTS))
-    if folder and not found.objects and not is_file:
-        found = candidate_at(folder, _root_name(store), islice(store.list(folder), 1))
-    return found if found.objects else replace(found, objects={})
+    if found.objects or looks_like_file or not folder:
+        return found
+    return candidate_at(folder, _root_name(store), islice(store.list(folder), 1))
 
 
 def _root_name(store: Store) -> str:

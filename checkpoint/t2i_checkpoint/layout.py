@@ -58,11 +58,12 @@ class FolderName:
     writer: str | None
     is_file: bool = False
     names_step: bool = True
+    root_name: str = ""
 
     @property
     def name(self) -> str:
-        """The last part of the path, as people speak of it."""
-        return self.folder.rpartition("/")[2]
+        """The last part of the path, as people speak of it; of the store's root where `folder` is empty."""
+        return self.folder.rpartition("/")[2] or self.root_name
 
     @property
     def is_own(self) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +58,26 @@ def open_location(
 ) -> Location:
     """Open what people write on a command line: `s3://…`, `file://…`, a path; a folder or one weights file.
 
-    A name that ends in .safetensors, .ckpt, .pt, .pth or .bin is a file: its folder becomes the store's root, its name
-    the key. Nothing is sent yet. Raises InvalidLocation naming the part that cannot be right.
+    A last part that ends in .safetensors, .ckpt, .pt, .pth or .bin is a file: its folder becomes the store's root, its
+    name the key. Nothing is sent yet. Raises InvalidLocation naming the part that cannot be right.
     """
-    uri = uri_or_path if "://" in uri_or_path else Path(uri_or_path).absolute().as_uri()
-    parent, _, name = uri.rstrip("/").rpartition("/")
-    if name.lower().endswith(WEIGHTS_SUFFIXES) and not uri.endswith("/"):
-        key = unquote(name) if uri.startswith("file:") else name
+    uri = uri_or_path if "://" in uri_or_path else _path_uri(uri_or_path)
+    parent, separator, name = uri.rpartition("/")
+    if separator and name.lower().endswith(WEIGHTS_SUFFIXES) and not parent.endswith("/") and not _is_folder(uri):
+        key = unquote(name) if uri.startswith("file://") else name
         return Location(open_store(parent, endpoint=endpoint, credentials=credentials, region=region), key)
     return Location(open_store(uri, endpoint=endpoint, credentials=credentials, region=region))
+
+
+def _path_uri(path: str) -> str:
+    if not path.strip():
+        raise _invalid(path, "an empty path", "Write s3://bucket/prefix, or the path of a folder or file")
+    return Path(os.path.abspath(Path(path).expanduser())).as_uri()  # noqa: PTH100  # `..` is taken out, links are kept
+
+
+def _is_folder(uri: str) -> bool:
+    """Whether a local folder is named like a weights file, as folders of torch.distributed.checkpoint often are."""
+    return uri.startswith("file://") and Path(unquote(uri.removeprefix("file://"))).is_dir()
 
 
 def _open_directory(uri: str, rest: str) -> Store:

@@ -211,6 +211,11 @@ def checkpoints(store: Store) -> CheckpointWriter:
 
 
 @pytest.fixture
+def writer_of() -> Callable[[Store], CheckpointWriter]:
+    return CheckpointWriter
+
+
+@pytest.fixture
 def json_header() -> Callable[..., bytes]:
     """Pack a dict as a safetensors file with `data` bytes after the header."""
 

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
-from t2i_checkpoint.open import open_store
+from t2i_checkpoint.open import open_location, open_store
 from t2i_checkpoint.store import InvalidLocation
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @pytest.mark.parametrize(
@@ -52,3 +57,43 @@ def test_an_endpoints_password_is_not_repeated() -> None:
     with pytest.raises(InvalidLocation) as caught:
         open_store("s3://bucket", endpoint="http://key:hunter2@host")
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("uri", "root", "key"),
+    [
+        ("s3://bucket/run", "s3://bucket/run", None),
+        ("s3://bucket/run/", "s3://bucket/run", None),
+        ("s3://bucket/a/b/v1-5.ckpt", "s3://bucket/a/b", "v1-5.ckpt"),
+        ("s3://bucket/model.safetensors", "s3://bucket", "model.safetensors"),
+        ("s3://bucket/epoch=3-step=500.ckpt", "s3://bucket", "epoch=3-step=500.ckpt"),
+        ("s3://bucket/a%20b.pt", "s3://bucket", "a%20b.pt"),  # an S3 key is what it is
+        ("s3://models.bin", "s3://models.bin", None),  # a bucket's name
+        ("s3://bucket/folder.pt/", "s3://bucket/folder.pt", None),
+        ("file:///data/a%20b.PT", "file:///data", "a b.PT"),
+        ("/data/run/model.bin", "file:///data/run", "model.bin"),
+        ("/data/../other/run", "file:///other/run", None),
+    ],
+)
+def test_a_folder_or_one_file_is_opened_as_people_write_it(uri: str, root: str, key: str | None) -> None:
+    location = open_location(uri)
+    assert (location.store.uri, location.key) == (root, key)
+
+
+def test_a_relative_path_is_one_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert open_location("runs/a b").store.uri == f"file://{tmp_path}/runs/a b"
+    location = open_location("last.ckpt")
+    assert (location.store.uri, location.key) == (f"file://{tmp_path}", "last.ckpt")
+
+
+def test_a_local_folder_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "distributed.pt").mkdir()
+    location = open_location(str(tmp_path / "distributed.pt"))
+    assert (location.store.uri, location.key) == (f"file://{tmp_path}/distributed.pt", None)
+
+
+@pytest.mark.parametrize(("uri", "says"), [("", "empty"), ("gs://bucket/x.pt", "scheme"), ("s3:///x.pt", "bucket")])
+def test_what_names_no_place_is_refused(uri: str, says: str) -> None:
+    with pytest.raises(InvalidLocation, match=says):
+        open_location(uri)

@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 Tensors = dict[str, torch.Tensor]
 
 
+def build(config: dict[str, Any]) -> Any:
+    return UNet2DConditionModel(**config)  # type: ignore[no-untyped-call]  # Diffusers has no annotations here
+
+
 class Run:
     """A tiny UNet after one optimizer step, its average, and what its program would save."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         torch.manual_seed(0)
-        self.unet: Any = UNet2DConditionModel(**config)  # type: ignore[no-untyped-call]  # Diffusers has no annotations
+        self.unet = build(config)
         optimizer = torch.optim.AdamW(self.unet.parameters())
         for parameter in self.unet.parameters():
             parameter.grad = torch.ones_like(parameter)
@@ -67,7 +71,7 @@ def ema_pytorch(run: Run) -> dict[str, Any]:
 
 
 def shadow(run: Run) -> dict[str, Any]:
-    model = UNet2DConditionModel.from_config(run.unet.config)
+    model = build({**run.unet.config})
     model.load_state_dict(run.average)
     return {"unet": run.weights, "ema": EMAModel(model.parameters()).state_dict()}
 
