@@ -67,6 +67,31 @@ def test_two_pods_train_one_model_to_its_end(cluster: LocalCluster, view: JobVie
     assert any(key.endswith("/MANIFEST.json") for key in found)
 
 
+def test_a_second_job_begins_with_the_weights_of_the_first(cluster: LocalCluster, view: JobView) -> None:
+    first = view.wait(finished, 300).progress
+    assert first is not None
+    document: dict[str, Any] = short_plan().document(endpoint=cluster.s3.endpoint)
+    prefix = document["spec"]["checkpoint"]["uri"]
+    document["metadata"]["name"] = "second"
+    document["spec"]["model"]["initialWeights"] = {"uri": prefix}
+    document["spec"]["training"] |= {"steps": 2, "warmupSteps": 0, "seed": 99}
+    document["spec"]["checkpoint"] |= {"uri": f"{prefix}-second", "everySteps": 2}
+    document["spec"]["sampling"]["inferenceSteps"] = 2
+    cluster.kubectl("apply", "-f", "-", stdin=json.dumps(document))
+    status = JobView(cluster, "second").wait(finished, 300)
+    condition = status.condition("Succeeded")
+    assert condition is not None
+    assert condition.reason == "Completed", (condition, logs_of(cluster))
+    assert status.attempt is not None
+    weights = status.attempt.initial_weights
+    assert weights is not None
+    assert (weights.uri, weights.folder) == (prefix, f"checkpoints/{first.last_checkpoint}")
+    store = store_of(cluster, f"{prefix}-second")
+    (key,) = (info.key for info in store.list("checkpoints/") if info.key.endswith("/MANIFEST.json"))
+    began = json.loads(store.read(key, 0, 1_000_000))["initialWeights"]
+    assert (began["uri"], began["folder"], began["verdict"]) == (weights.uri, weights.folder, "identical")
+
+
 def logs_of(cluster: LocalCluster) -> str:
     logs = sorted((cluster.directory / "pods").glob("*/logs/*.log"))
     return "\n".join(f"{path}:\n{path.read_text()[-2000:]}" for path in logs)
