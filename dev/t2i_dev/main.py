@@ -8,8 +8,10 @@ from rich.markup import escape
 
 from t2i_dev import cluster_commands, image_commands
 from t2i_dev.corpus import command as corpus_commands
+from t2i_dev.crash.report import crash_matrix
 from t2i_dev.demo.command import demo
 from t2i_dev.errors import DevelopmentError
+from t2i_dev.planted_bugs.command import planted_bugs
 from t2i_dev.progress import Progress
 from t2i_dev.setup import prepare
 from t2i_dev.tools import ALL_TOOLS, ensure_tools
@@ -50,6 +52,8 @@ def tools(
 
 
 commands.command()(demo)
+commands.command("planted-bugs")(planted_bugs)
+commands.command("crash-matrix")(crash_matrix)
 
 
 def app() -> None:

@@ -1,0 +1,133 @@
+"""`t2i-dev crash-matrix`: run the whole matrix, print it as a table, write `docs/crash-matrix.md`."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from t2i_dev.crash.laboratory import Cell, Laboratory
+from t2i_dev.crash.matrix import cells, row_named
+from t2i_dev.crash.scenario import Scenario
+from t2i_dev.crash.stores import TestedStore
+from t2i_dev.crash.suites import SUITES, Suite
+from t2i_dev.errors import DevelopmentError
+from t2i_dev.s3_server import S3Server
+
+_HEAD = """\
+# The crash matrix
+
+Written by `t2i-dev crash-matrix --write` (`make crash-matrix`); the same cells are tests: `pytest tests/crash`.
+
+A cell is one life of a client under one fault at one of its side effects, and the lives after it. The client is a real
+process (killed and stopped by real signals), the store is a real S3 server, and the fault proxy between them numbers
+the side effects as they come: they are enumerated, not guessed. After **every** side effect of every life a reader
+that shares no code with the client looks at the whole bucket:
+
+- each committed checkpoint is byte-equal at its source or in a committed archive, whose manifest tells the truth;
+- whatever has a manifest is whole;
+- no key outside the plan was named by a request, changed or created; neighbours whose names begin alike are canaries.
+
+In the end the bucket must be what a run without faults leaves, and no multipart upload may be left open.
+
+| fault | what happens to the request |
+|---|---|
+| killed before / after | SIGKILL before it is executed / after it, its answer never delivered |
+| request lost, answer lost | the connection is cut before / after it is executed |
+| timeout | silence, not executed / executed; the client gives up and tries again |
+| 409, 412, 500, 503 SlowDown | answered so, not executed; "500, executed": executed all the same |
+| 503 from here on | this and every later request of that life |
+| 200 with error | an error in the body of a 200 (copies, completions, per key in DeleteObjects), not executed |
+| delivered twice, again when done | executed twice at once; executed again after the client ended |
+| stale list | a listing (each one, then all) shows the bucket as it was at the beginning |
+| a file appears, a source is replaced, the copy is damaged | somebody else writes right after it |
+| stopped before / after | SIGSTOP; a second client runs to its end; SIGCONT, and the request goes on |
+| killed, restart sees stale lists; killed, restart killed | two faults in a row |
+| one effect a life | every process dies after its first successful side effect |
+"""
+
+
+@dataclass(frozen=True)
+class SuiteResult:
+    """All cells of a suite, by row."""
+
+    scenario: Scenario
+    effects: int
+    rows: dict[str, list[Cell]]
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Of all rows."""
+        return [cell for row in self.rows.values() for cell in row]
+
+
+def crash_matrix(
+    *,
+    only: Annotated[str, typer.Option(help="Run only suites whose name begins so.")] = "",
+    write: Annotated[Path | None, typer.Option(help="Write the table here, e.g. docs/crash-matrix.md.")] = None,
+) -> None:
+    """Run every side effect of save, archive and restore through every fault, on the real S3 server (minutes)."""
+    started = time.monotonic()
+    console = Console()
+    with (
+        tempfile.TemporaryDirectory(prefix="crash-") as directory,
+        S3Server.start(Path(directory) / "s3") as server,
+        Laboratory(TestedStore.versitygw(server)) as laboratory,
+    ):
+        chosen = {name: suite for name, suite in SUITES.items() if name.startswith(only)}
+        results = {name: _run(console, laboratory, name, suite, Path(directory)) for name, suite in chosen.items()}
+    seconds = time.monotonic() - started
+    count = sum(len(result.cells) for result in results.values())
+    red = [f"{cell.plan}: {cell.problems[0]}" for result in results.values() for cell in result.cells if cell.problems]
+    console.print(f"{count} cells in {seconds:.0f} s, {len(red)} red")
+    if write is not None:
+        write.write_text(_document(results))
+    if red:
+        raise DevelopmentError("\n".join(red))
+
+
+def _run(console: Console, laboratory: Laboratory, name: str, suite: Suite, directory: Path) -> SuiteResult:
+    scratch = directory / name
+    scratch.mkdir()
+    scenario = suite.make(laboratory, scratch)
+    effects = len(laboratory.reference(scenario).effects)
+    rows: dict[str, list[Cell]] = {}
+    for row in suite.rows:
+        rows[row] = list(cells(laboratory, scenario, row_named(row)))
+        red = sum(bool(cell.problems) for cell in rows[row])
+        console.print(f"{name}: {row}: {len(rows[row])} cells, {red} red")
+    return SuiteResult(scenario, effects, rows)
+
+
+def _document(results: dict[str, SuiteResult]) -> str:
+    return "\n".join([_HEAD, *_scenarios(results), "", *_table(results), ""])
+
+
+def _scenarios(results: dict[str, SuiteResult]) -> Iterator[str]:
+    yield "| scenario | what happens | side effects | cells | looks at the bucket | red |"
+    yield "|---|---|---|---|---|---|"
+    for result in results.values():
+        looks, red = sum(cell.instants for cell in result.cells), sum(bool(cell.problems) for cell in result.cells)
+        counted = f"{result.effects} | {len(result.cells)} | {looks} | {red}"
+        yield f"| {result.scenario.name} | {result.scenario.story} | {counted} |"
+    every = [cell for result in results.values() for cell in result.cells]
+    looks, red = sum(cell.instants for cell in every), sum(bool(cell.problems) for cell in every)
+    yield f"| **all** | | | **{len(every)}** | **{looks}** | **{red}** |"
+
+
+def _table(results: dict[str, SuiteResult]) -> Iterator[str]:
+    yield "Cells that held, of all cells; empty where the fault cannot meet the scenario."
+    yield ""
+    yield "| fault | " + " | ".join(result.scenario.name for result in results.values()) + " |"
+    yield "|---|" + "---|" * len(results)
+    names = dict.fromkeys(row for suite in SUITES.values() for row in suite.rows)
+    for name in names:
+        yield f"| {name} | " + " | ".join(_held(result.rows.get(name, [])) for result in results.values()) + " |"
+
+
+def _held(found: list[Cell]) -> str:
+    return f"{sum(not cell.problems for cell in found)}/{len(found)}" if found else ""
