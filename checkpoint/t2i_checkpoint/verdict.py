@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from t2i_api.status import VerdictKind
+from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.describe import model_phrase
-from t2i_checkpoint.explain import explain_difference
+from t2i_checkpoint.explain import explain_difference, explain_renaming
 from t2i_checkpoint.facts import (
     Fault,
     Meaning,
@@ -33,7 +34,7 @@ from t2i_checkpoint.verdict_value import Verdict
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from t2i_checkpoint.architecture import Architecture, ArchitectureDifference
+    from t2i_checkpoint.architecture import ArchitectureDifference
 
 __all__ = [
     "Fault",
@@ -64,7 +65,7 @@ def compare(stored: Stored, wanted: Wanted, phrase: Callable[[Architecture], str
         fault = _config_fault(stored.resume, wanted)
         if fault is not None:
             return fault
-        wanted = replace(wanted, architecture=architecture)
+        wanted = replace(wanted, architecture=_in_order(architecture, stored.resume))
     fit = _fit(architecture, wanted.architecture)
     base = Verdict(
         VerdictKind.FOREIGN,
@@ -120,10 +121,18 @@ def _config_fault(resume: ResumeState | None, wanted: Wanted) -> Verdict | None:
     return None
 
 
+def _in_order(stored: Architecture, resume: ResumeState | None) -> Architecture:
+    """Return the stored model in the order of its parameters: a file's own order is another."""
+    order = stored.names if resume is None else resume.parameter_order
+    if sorted(order) != sorted(stored.names):
+        return stored
+    return Architecture((name, stored.parameters[name]) for name in order)
+
+
 def _differs(base: Verdict, fit: _Fit, stored: Stored, wanted: Wanted) -> Verdict:
     same_names = not base.missing and not base.unexpected
     reason = Reason.SHAPES_DIFFER if same_names else Reason.NAMES_DIFFER
-    explanation = explain_difference(fit.model, wanted.architecture, fit.difference)
+    explanation = explain_difference(fit.model, wanted.architecture, fit.difference, fit.renaming)
     meant = () if stored.resume is None else stored.resume.meaning.differences(wanted.meaning)
     if meant:
         explanation = "; ".join([explanation, *map(str, meant)])
@@ -170,7 +179,7 @@ def _judge_own(base: Verdict, resume: ResumeState, wanted: Wanted) -> Verdict:
         base,
         kind=VerdictKind.RENAMED,
         reason=Reason.NAMES_CONVERTIBLE,
-        explanation=f"{_convertible(base.renaming)}; optimizer and average are renamed with the weights",
+        explanation=f"{explain_renaming(base.renaming)}; optimizer and average are renamed with the weights",
         exact_resume=True,
     )
 
@@ -181,7 +190,7 @@ def _judge_other(base: Verdict, stored: Stored, wanted: Wanted) -> Verdict:
         explanation = f"names and shapes fit, but {stored.not_loadable}"
         return replace(base, kind=VerdictKind.INFERENCE_ONLY, reason=Reason.NOT_LOADABLE, explanation=explanation)
     if base.renaming is not None and not base.renaming.keeps_names:
-        explanation = f"{_convertible(base.renaming)}; usable as initial weights, not for an exact resume"
+        explanation = f"{explain_renaming(base.renaming)}; usable as initial weights, not for an exact resume"
         return replace(base, kind=VerdictKind.RENAMED, reason=Reason.NAMES_CONVERTIBLE, explanation=explanation)
     state = "optimizer, data position and random state are not in t2i's format"
     reason = Reason.WEIGHTS_WITHOUT_RESUME_STATE
@@ -201,11 +210,6 @@ def _resume_state(other: OtherProgram, wanted: Wanted) -> str:
     fault = order_fault(other.optimizer, wanted.architecture)
     fits = "fits in order and shapes" if fault is None else f"does not fit ({fault})"
     return f"its {other.optimizer.described} {fits}"
-
-
-def _convertible(renaming: Renaming) -> str:
-    rule, _, left_out = renaming.described.partition("; ")
-    return f"{rule}, same shapes: convertible" + (f"; {left_out}" if left_out else "")
 
 
 def _percent(share: float) -> str:
