@@ -16,6 +16,7 @@ from t2i_checkpoint import layout
 from t2i_checkpoint.archive import ArchiveError, plan_archive, run_archive
 from t2i_checkpoint.archive_resume import finish_archives
 from t2i_checkpoint.inspect import survey
+from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.store import StoreError
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def test_killed_after_every_operation_nothing_is_lost_and_the_next_run_finishes(
     checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture
 ) -> None:
     store = checkpoints.store
-    kills = 0
-    for at in range(MANY):
+    reached = 0
+    # Every operation on a directory; the real S3 server meets real kills at every request in tests/crash.
+    for at in range(0, MANY, 1 if isinstance(store, LocalStore) else 9):
         for info in list(store.list("")):
             store.delete([info.key])
         checkpoints.files(
@@ -105,13 +107,15 @@ def test_killed_after_every_operation_nothing_is_lost_and_the_next_run_finishes(
         originals = content(store)
         bystanders = {"checkpoint-3000/optimizer.bin": b"incomplete", "samples/step-00005000/grid.png": b"picture"}
         checkpoints.files("", bystanders)
+        killed = False
         try:
             operate(KillingStore(store, at), wanted)
         except Killed:
-            kills += 1
+            killed = True
         expect_whole(store, originals, bystanders)
-        if kills <= at:
+        if not killed:
             break
+        reached = at
         operate(store, wanted)
         final = content(store)
         assert {key: final.get(ROOT + key) for key in originals} == originals
@@ -120,7 +124,7 @@ def test_killed_after_every_operation_nothing_is_lost_and_the_next_run_finishes(
         assert ROOT + "COMPLETED.json" in final
     else:
         pytest.fail(f"the archive takes more than {MANY} operations")
-    assert kills > 40
+    assert reached > 40
 
 
 def test_killed_again_and_again_it_still_arrives(
