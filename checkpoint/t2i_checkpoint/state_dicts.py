@@ -18,6 +18,8 @@ from t2i_checkpoint.torch_optimizer import optimizer_facts
 if TYPE_CHECKING:
     from t2i_checkpoint.tensors import TensorTable
 
+    _Named = tuple[str, AnyTensor]
+
 _MODEL_KEYS = (
     "state_dict",
     "model_state_dict",
@@ -46,6 +48,7 @@ _OPTIMIZER_KEYS = ("optimizer", "optimizer_states", "optimizer_state_dict", "opt
 _STEP_KEYS = ("global_step", "global_steps", "step", "steps", "train_steps", "iteration", "iter", "num_steps")
 _RESUME_KEYS = ("lr_schedulers", "scheduler", "lr_scheduler", "sched", "scaler", "loops", "callbacks", "random_state")
 _MAX_DEPTH = 6
+_MOST_STATE_DICTS = 8
 _MAX_STEP = 10**12
 
 
@@ -129,7 +132,7 @@ def under_names_of(model: TensorTable, average: TensorTable, prefix: str = "") -
 
 def _model(tree: Mapping[Any, Any]) -> dict[str, AnyTensor]:
     named = [key for key in tree if isinstance(key, str) and key.endswith("_state_dict") and not _is_other(key)]
-    for key in (*_MODEL_KEYS, *named):
+    for key in (*_MODEL_KEYS, *named[:_MOST_STATE_DICTS]):
         inner = dict(_flatten(tree.get(key)))
         if inner:
             return inner
@@ -154,17 +157,22 @@ def _average(held: Any, weights: TensorTable) -> TensorTable | None:
     return under_names_of(weights, dict(_flatten(held)))
 
 
-def _flatten(tree: Any, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, AnyTensor]]:
-    """Yield dotted names and tensors of nested dicts; lists are no modules."""
-    if not isinstance(tree, Mapping) or depth > _MAX_DEPTH:
+def _flatten(tree: Any, prefix: str = "", depth: int = 0, seen: set[int] | None = None) -> Iterator[_Named]:
+    """Yield dotted names and tensors of nested dicts; lists are no modules.
+
+    A pickle can put a dict into itself, or one dict into a thousand places: each is visited once.
+    """
+    seen = set() if seen is None else seen
+    if not isinstance(tree, Mapping) or depth > _MAX_DEPTH or id(tree) in seen:
         return
+    seen.add(id(tree))
     for key, value in tree.items():
         if not isinstance(key, str):
             continue
         if isinstance(value, StoredTensor | DistributedTensor):
             yield prefix + key, value
         elif isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.", depth + 1)
+            yield from _flatten(value, f"{prefix}{key}.", depth + 1, seen)
 
 
 def _holds_tensors(tree: Any) -> bool:

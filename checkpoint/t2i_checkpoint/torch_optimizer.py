@@ -37,7 +37,7 @@ def optimizer_facts(tree: Any) -> OptimizerFacts | None:
         return None
     state, groups = tree.get("state"), tree.get("param_groups")
     if not isinstance(state, Mapping):
-        return optimizer_facts(tree.get("optimizer_state_dict")) if "optimizer_state_dict" in tree else None
+        return None
     named = {key: _shape(value) for key, value in state.items() if isinstance(key, str)}
     if named:
         shapes = {name: shape for name, shape in named.items() if shape is not None}

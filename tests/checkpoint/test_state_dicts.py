@@ -9,12 +9,15 @@ import pytest
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.training_utils import EMAModel
+from hypothesis import given
+from hypothesis import strategies as st
 
 from t2i_api.status import VerdictKind
 from t2i_checkpoint.inspect import judge_folder, survey
 from t2i_checkpoint.load_plan import load_plan
 from t2i_checkpoint.state_dicts import saved_state
-from t2i_checkpoint.tensors import read_tensor
+from t2i_checkpoint.tensors import StoredTensor, architecture_of_table, read_tensor
+from t2i_checkpoint.torch_optimizer import order_fault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.tensors import AnyTensor
     from t2i_checkpoint.verdict import Wanted
 
+A_TENSOR = StoredTensor((2,), "F32", "x.pt", "e", 0, 8)
 Tensors = dict[str, torch.Tensor]
 
 
@@ -159,6 +163,42 @@ def test_a_whole_pickled_module_is_not_taken_apart(directory_store: LocalStore, 
 @pytest.mark.parametrize("tree", [None, 3, "text", [], {}, {"model": None}, {"optimizer": {"state": 3}}, {"ema": []}])
 def test_any_tree_is_taken_apart(tree: Any) -> None:
     assert saved_state(tree).weights == {}
+
+
+leaves = st.none() | st.integers() | st.text(max_size=3) | st.just(A_TENSOR)
+keys = st.sampled_from(
+    ["model", "state_dict", "ema", "optimizer", "state", "param_groups", "params", "x", "shadow_params"]
+)
+trees = st.recursive(
+    leaves,
+    lambda inner: (
+        st.dictionaries(keys | st.integers(0, 3), inner, max_size=4)
+        | st.lists(inner, max_size=3)
+        | st.dictionaries(st.integers(0, 3), st.dictionaries(st.sampled_from(["exp_avg", "step"]), inner), max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+@given(trees)
+def test_no_tree_is_too_odd_to_be_taken_apart(tree: Any) -> None:
+    state = saved_state(tree)
+    assert all(isinstance(name, str) for name in state.weights)
+    assert set(state.weights.values()) <= {A_TENSOR}
+    if state.ema is not None:
+        assert state.ema.keys() <= state.weights.keys()
+    if state.optimizer is not None:
+        order_fault(state.optimizer, architecture_of_table(state.weights))
+
+
+def test_a_dict_that_holds_itself_a_thousand_times_is_visited_once() -> None:
+    # A pickle's memo makes such a thing of a few bytes; walking all its paths would take for ever.
+    tree: dict[Any, Any] = {"w": A_TENSOR}
+    for number in range(1000):
+        tree[f"x{number}_state_dict"] = tree
+        tree[f"x{number}"] = tree
+    tree["optimizer"] = tree["ema"] = tree["model"] = tree["state"] = tree
+    assert saved_state(tree).weights == {"w": A_TENSOR}
 
 
 def write(store: LocalStore, key: str, value: Any) -> None:
