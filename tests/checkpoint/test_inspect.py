@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+import threading
+import time
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
 from t2i_api.status import VerdictKind
 from t2i_checkpoint import layout
 from t2i_checkpoint.architecture import Architecture
-from t2i_checkpoint.inspect import Judgement, survey
+from t2i_checkpoint.inspect import JUDGED_AT_ONCE, Judgement, survey
 from t2i_checkpoint.store import AccessDenied, ObjectChanged, StoreError, StoreUnavailable
 from t2i_checkpoint.verdict import Wanted
 
@@ -194,6 +196,56 @@ def test_a_read_error_is_unreadable_and_never_a_reason_to_archive(
     found = survey(FailingReads(store, error), wanted)
     assert [(j.verdict.kind, j.verdict.reason) for j in found.judgements] == [(VerdictKind.UNREADABLE, reason)] * 2
     assert found.archivable == ()
+
+
+class SlowReads:
+    """A store on which every ranged read takes a while; remembers how many were going on at once."""
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._lock = store, threading.Lock()
+        self.now = self.most = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def read(self, *arguments: Any, **options: Any) -> bytes:
+        with self._lock:
+            self.now += 1
+            self.most = max(self.most, self.now)
+        time.sleep(0.02)
+        try:
+            return self._store.read(*arguments, **options)
+        finally:
+            with self._lock:
+                self.now -= 1
+
+
+def test_several_checkpoints_are_judged_at_once_but_never_more_than_eight(
+    directory_store: Store, writer_of: Callable[[Store], CheckpointWriter], wanted: Wanted
+) -> None:
+    for step in range(24):
+        writer_of(directory_store).own(step, wanted.architecture)
+    slow = SlowReads(directory_store)
+    found = survey(cast("Store", slow), wanted)
+    assert [judgement.step for judgement in found.judgements] == list(range(23, -1, -1))
+    assert {judgement.verdict.kind for judgement in found.judgements} == {VerdictKind.IDENTICAL}
+    assert 2 <= slow.most <= JUDGED_AT_ONCE
+    assert found.requests == 1 + 3 * 24
+    assert sum(judgement.requests for judgement in found.judgements) == 3 * 24
+    assert sum(judgement.bytes_read for judgement in found.judgements) == found.bytes_read
+
+
+def test_equal_headers_of_different_files_do_not_hide_what_differs(
+    store: Store, checkpoints: CheckpointWriter, wanted: Wanted
+) -> None:
+    # Parsed headers are remembered during a survey: a file that was cut short has the header of the whole one.
+    whole = checkpoints.tensors(wanted.architecture)
+    checkpoints.files("checkpoint-2", {"model.safetensors": whole})
+    checkpoints.files("checkpoint-1", {"model.safetensors": whole[:-4]})
+    assert [judgement.verdict.kind.value for judgement in survey(store, wanted).judgements] == [
+        "inference-only",
+        "incomplete",
+    ]
 
 
 def test_two_writers_of_one_step_are_both_judged(store: Store, checkpoints: CheckpointWriter, wanted: Wanted) -> None:
