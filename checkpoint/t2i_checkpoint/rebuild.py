@@ -24,7 +24,7 @@ _INPAINTING, _DEPTH, _EDITING = 9, 5, 8
 _VARIANTS = {_INPAINTING: " inpainting", _DEPTH: " depth", _EDITING: " image-editing"}
 _SD_WIDTHS, _XL_WIDTHS, _REFINER_WIDTHS = [320, 640, 1280, 1280], [320, 640, 1280], [384, 768, 1536, 1536]
 _SD_CONTEXTS = {768, 1024}
-_BILLION, _MILLION = 1e9, 1e6
+_BILLION, _MILLION, _THOUSAND = 1e9, 1e6, 1e3
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,13 @@ def published_name(config: Mapping[str, Any]) -> str | None:
 
 
 def size_text(architecture: Architecture) -> str:
-    """Return the number of parameters as people say it: `860 M`, `2.57 B`, `12.3 M`, `1.2 k`."""
+    """Return the number of parameters as people say it: `860 M`, `2.57 B`, `12.3 M`, `1.2 k`, `96 parameters`."""
     count = architecture.count
     if count >= _BILLION:
         return f"{count / _BILLION:.2f} B"
     if count >= _MILLION:
         return f"{count / _MILLION:.{0 if count >= 100 * _MILLION else 1}f} M"  # 860 M, 12.3 M
-    return f"{count / 1e3:.1f} k"
+    return f"{count / _THOUSAND:.1f} k" if count >= _THOUSAND else f"{count} parameters"
 
 
 def channels_in(channels: int) -> str:

@@ -15,7 +15,14 @@ _FIRST_CONVOLUTIONS = ("input_conv", "conv_in", "input_blocks.0.0", "input_block
 _TEXT_PROJECTIONS = {"text_embed", "text_proj", "text_projection", "cond_embed", "context_proj", "caption_projection"}
 _CONTEXT_KEYS = (".attn2.to_k.weight", ".cross_attn.to_k.weight", ".encoder_kv.weight", ".to_kv.weight")
 _QUERIES = ("to_q.weight", "qkv.weight", "q_linear.weight", "q_proj.weight")
-_LORA_DOWN = (".lora_A.weight", ".lora_A.default.weight", ".lora_down.weight", ".lora.down.weight")
+# Kinds of adapters by the tensor whose first axis is the rank.
+_ADAPTERS = (
+    ("LoHa", ".hada_w1_b"),
+    ("LoKr", ".lokr_w1_b"),
+    ("LoRA", ".lora_A."),
+    ("LoRA", ".lora_down."),
+    ("LoRA", "lora.down."),
+)
 
 
 def describe_custom_unet(model: Architecture) -> str:
@@ -40,12 +47,13 @@ def describe_custom_unet(model: Architecture) -> str:
 
 def describe_adapter(model: Architecture) -> str:
     """Return `LoRA of rank 8 on 64 layers`."""
-    ranks = Counter(p.shape[0] for name, p in model.parameters.items() if name.endswith(_LORA_DOWN) and p.shape)
+    kind, ending = next(((k, e) for k, e in _ADAPTERS if any(e in name for name in model)), ("adapter", ""))
+    ranks = Counter(p.shape[0] for name, p in model.parameters.items() if ending and ending in name and p.shape)
     if not ranks:
-        return "adapter (LoRA)"
-    layers = sum(ranks.values())
+        return kind
     span = str(min(ranks)) if len(ranks) == 1 else f"{min(ranks)}-{max(ranks)}"
-    return f"LoRA of rank {span} on {layers} layers"
+    layers = sum(ranks.values())
+    return f"{kind} of rank {span} on {layers} layer{'' if layers == 1 else 's'}"
 
 
 def describe_other(model: Architecture) -> str | None:

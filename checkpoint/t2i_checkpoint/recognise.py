@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 
 # The residual block of OpenAI's guided-diffusion, which home-made UNets copy.
 _OPENAI_BLOCK = {"in_layers", "out_layers", "skip_connection", "emb_layers"}
+# What peft, Diffusers and kohya call the tensors of an adapter: LoRA and its kin.
+ADAPTER_PARTS = ("lora_", "hada_", "lokr_", "oft_", "boft_", "ia3_", "vera_lambda_", "hra_", "fourierft_", "dora_")
 _DIFFUSERS_TOP = {"down_blocks", "up_blocks", "mid_block"}
 
 
@@ -34,7 +36,7 @@ _DESCRIBED = {
     ModelFamily.DIFFUSERS_UNET: "a Diffusers UNet",
     ModelFamily.CUSTOM_UNET: "a home-made UNet (in_layers, out_layers, skip_connection)",
     ModelFamily.LDM_UNET: "a UNet in the original Stable Diffusion (LDM) naming",
-    ModelFamily.ADAPTER: "an adapter (LoRA)",
+    ModelFamily.ADAPTER: "an adapter (LoRA or its kin)",
     ModelFamily.UNKNOWN: "another model",
 }
 
@@ -46,7 +48,7 @@ def recognise(architecture: Architecture) -> ModelFamily:
     for name in architecture:
         parts.update(name.split("."))
         tops.add(top_module(name))
-    if any(part.startswith(("lora_", "lora_A", "lora_B")) for part in parts):
+    if any(part.startswith(ADAPTER_PARTS) or part == "lora" or part.endswith("_lora") for part in parts):
         return ModelFamily.ADAPTER
     if parts & _OPENAI_BLOCK:
         # LDM is the same residual block with transformer blocks that home-made ones lack.

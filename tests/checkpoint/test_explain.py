@@ -121,9 +121,9 @@ def test_an_ldm_file_of_another_model_is_explained_in_the_jobs_terms() -> None:
 @pytest.mark.parametrize(
     ("shapes", "described"),
     [
-        ({"a.weight": (3, 4)}, "another model, 0.0 k, 1 tensors"),
+        ({"a.weight": (3, 4)}, "another model, 12 parameters, 1 tensors"),
         (ldm.shapes(ldm.SDXL), "an SDXL UNet in LDM naming, 2.57 B, 4 channels in, cross-attention 2048"),
-        ({"encoder.conv_in.weight": (8, 3), "decoder.conv_out.weight": (3, 8)}, "an autoencoder (VAE), 0.0 k"),
+        ({"encoder.conv_in.weight": (8, 3), "decoder.conv_out.weight": (3, 8)}, "an autoencoder (VAE), 48 parameters"),
     ],
 )
 def test_a_model_is_described_with_its_article(shapes: dict[str, tuple[int, ...]], described: str) -> None:

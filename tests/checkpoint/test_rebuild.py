@@ -8,10 +8,19 @@ import torch
 from diffusers import AutoencoderKL, DiTTransformer2DModel
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from peft import (
+    IA3Config,
+    LoHaConfig,
+    LoKrConfig,
+    LoraConfig,
+    PeftConfig,
+    get_peft_model,
+    get_peft_model_state_dict,
+)
 
 from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.rebuild import rebuild
+from t2i_checkpoint.recognise import ModelFamily, recognise
 from t2i_checkpoint.unet import unet_architecture_from_mapping
 from t2i_dev.corpus import ldm
 from t2i_dev.story.custom_unet import CustomUNet
@@ -112,13 +121,41 @@ def test_the_old_unet_of_the_story_is_told_by_width_depth_and_context() -> None:
     assert "of 64-128 channels" in wrapped.described
 
 
-def test_an_adapter_is_told_by_its_rank() -> None:
-    base = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
-    adapted = get_peft_model(base, LoraConfig(r=4, target_modules=["0", "1"]))
-    shapes = {name: tuple(tensor.shape) for name, tensor in get_peft_model_state_dict(adapted).items()}
-    rebuilt = rebuild(Architecture.from_shapes(shapes))
+@pytest.mark.parametrize(
+    ("config", "described"),
+    [
+        (LoraConfig(r=4, target_modules=["0", "1"]), "LoRA of rank 4 on 2 layers, 128 parameters"),
+        (
+            LoraConfig(r=4, target_modules=["0", "1"], rank_pattern={"1": 2}),
+            "LoRA of rank 2-4 on 2 layers, 96 parameters",
+        ),
+        (LoHaConfig(r=2, target_modules=["0"]), "LoHa of rank 2 on 1 layer, 64 parameters"),
+        (LoKrConfig(r=2, target_modules=["0"]), "adapter, 20 parameters"),
+        (IA3Config(target_modules=["0"], feedforward_modules=[]), "adapter, 8 parameters"),
+    ],
+)
+def test_an_adapter_is_told_by_its_kind_and_rank(config: PeftConfig, described: str) -> None:
+    base: Any = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Linear(8, 8))
+    state = get_peft_model_state_dict(get_peft_model(base, config))
+    adapter = Architecture.from_shapes({name: tuple(tensor.shape) for name, tensor in state.items()})
+    assert recognise(adapter) is ModelFamily.ADAPTER
+    rebuilt = rebuild(adapter)
     assert rebuilt is not None
-    assert rebuilt.described == "LoRA of rank 4 on 2 layers, 0.1 k"
+    assert rebuilt.described == described
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"],
+        ["unet.down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q.lora.down.weight"],
+        ["down_blocks.0.attentions.0.processor.to_q_lora.down.weight"],
+    ],
+)
+def test_adapters_of_other_programs_are_adapters(names: list[str]) -> None:
+    rebuilt = rebuild(Architecture.from_shapes(dict.fromkeys(names, (4, 8))))
+    assert rebuilt is not None
+    assert rebuilt.described == "LoRA of rank 4 on 1 layer, 32 parameters"
 
 
 def test_other_models_of_a_pipeline_are_told() -> None:
