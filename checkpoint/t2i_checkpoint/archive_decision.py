@@ -119,7 +119,8 @@ def mark(store: Store, key: str, content: bytes = b"{}\n") -> None:
     try:
         store.create(key, content)
     except AlreadyExists:
-        return
+        if store.head(key) is None:  # refused for something that is not there
+            raise
 
 
 def _why(why: str) -> bytes:

@@ -143,6 +143,7 @@ class LocalStore:
         source_etag: str,
         create_only: bool = False,
         exclusive: bool = False,  # noqa: ARG002  # a file is never copied in parts
+        notes: str | None = None,  # noqa: ARG002
         listener: CopyListener | None = None,
     ) -> None:
         """Copy the file; the source's state is compared before and after."""
@@ -163,6 +164,9 @@ class LocalStore:
     def abort_uploads(self, prefix: str) -> int:  # noqa: ARG002  # as the protocol has it
         """Do nothing: partial files are not named after their destination, and their writers remove them."""
         return 0
+
+    def end_noted_uploads(self, notes: str, keys: Iterable[str]) -> None:
+        """Do nothing: no upload in parts was ever begun."""
 
     def delete_unchanged(self, info: ObjectInfo) -> None:
         """Compare, then unlink."""

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from t2i_checkpoint.archive_progress import ProgressCallback
     from t2i_checkpoint.store import ObjectInfo, Store
 
+_NOTES = "uploads/"  # below the archive: the old place may be somebody else's, so own uploads are written down
+
 
 @dataclass(frozen=True)
 class RestoreIntent:
@@ -89,9 +91,11 @@ def run_restore(
     _settle_archives(store, manifest, concurrency)
     _expect_nothing_else(store, manifest)
     meter = ProgressMeter("Restoring", on_progress, objects=len(manifest.objects), size_bytes=manifest.size_bytes)
+    notes = f"{manifest.root}{_NOTES}"
     for rank in sorted({deletion_rank(item.source) for item in manifest.objects}, reverse=True):
         items = [item for item in manifest.objects if deletion_rank(item.source) == rank]
-        run_all(lambda item: _restore(store, item, meter), items, workers=concurrency)
+        run_all(lambda item: _restore(store, item, notes, meter), items, workers=concurrency)
+    store.end_noted_uploads(notes, [item.source for item in manifest.objects])
     mark(store, manifest.root + RESTORED)
 
 
@@ -128,13 +132,20 @@ def _expect_nothing_else(store: Store, manifest: ArchiveManifest) -> None:
             _raise_taken(info.key)
 
 
-def _restore(store: Store, item: ArchivedObject, meter: ProgressMeter) -> None:
+def _restore(store: Store, item: ArchivedObject, notes: str, meter: ProgressMeter) -> None:
     archived = store.head(item.destination)
     if archived is None or not is_still_archived(store, item, archived):
         _raise_damaged(item.destination)
     if store.head(item.source) is None:
         try:
-            store.copy(item.destination, item.source, source_etag=archived.etag, create_only=True, listener=meter)
+            store.copy(
+                item.destination,
+                item.source,
+                source_etag=archived.etag,
+                create_only=True,
+                notes=notes,
+                listener=meter,
+            )
         except AlreadyExists:
             meter.found(item.size)  # an answer that was lost, or another process; the bytes decide
         except (ObjectChanged, NotFound):

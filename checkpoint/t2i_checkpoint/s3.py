@@ -14,7 +14,7 @@ from t2i_checkpoint.s3_answers import crc32, full_object_checksum, object_info
 from t2i_checkpoint.s3_connection import ClientError, S3Connection, S3Limits, error_status
 from t2i_checkpoint.s3_copy import copy_object
 from t2i_checkpoint.s3_errors import translate
-from t2i_checkpoint.s3_multipart import abort_uploads
+from t2i_checkpoint.s3_uploads import Destination, abort_uploads, end_noted_uploads
 from t2i_checkpoint.store import Checksum, ObjectInfo, StoreUnavailable, Traffic, check_key
 
 if TYPE_CHECKING:
@@ -144,6 +144,7 @@ class S3Store:
         source_etag: str,
         create_only: bool = False,
         exclusive: bool = False,
+        notes: str | None = None,
         listener: CopyListener | None = None,
     ) -> None:
         """CopyObject, or UploadPartCopy above the size that CopyObject takes; both only if the source is unchanged."""
@@ -153,10 +154,9 @@ class S3Store:
             copy_object(
                 self._connection,
                 source_key,
-                destination_key,
+                Destination(destination_key, exclusive=exclusive, notes=notes),
                 source_etag=source_etag,
                 create_only=create_only,
-                exclusive=exclusive,
                 listener=listener,
             )
 
@@ -164,6 +164,11 @@ class S3Store:
         """ListMultipartUploads and AbortMultipartUpload."""
         with self._translated("abort", prefix):
             return abort_uploads(self._connection, prefix)
+
+    def end_noted_uploads(self, notes: str, keys: Iterable[str]) -> None:
+        """AbortMultipartUpload and DeleteObject for each note."""
+        with self._translated("abort", notes):
+            end_noted_uploads(self._connection, notes, keys)
 
     def delete(self, keys: Iterable[str]) -> None:
         """DeleteObjects in batches; an error of any key is raised."""

@@ -13,17 +13,17 @@ from t2i_checkpoint.s3_multipart import PartsCopy, copy_in_parts
 
 if TYPE_CHECKING:
     from t2i_checkpoint.s3_connection import S3Connection
+    from t2i_checkpoint.s3_uploads import Destination
     from t2i_checkpoint.store import CopyListener
 
 
 def copy_object(  # noqa: PLR0913  # `Store.copy`, whose flags they are
     connection: S3Connection,
     source_key: str,
-    destination_key: str,
+    destination: Destination,
     *,
     source_etag: str,
     create_only: bool,
-    exclusive: bool,
     listener: CopyListener | None,
 ) -> None:
     """Copy if the source still has `source_etag`; raises botocore's errors, AlreadyExists and StoreUnavailable."""
@@ -33,9 +33,9 @@ def copy_object(  # noqa: PLR0913  # `Store.copy`, whose flags they are
     head: dict[str, Any] = dict(client.head_object(**source, ChecksumMode="ENABLED"))
     size, checksum = head["ContentLength"], full_object_checksum(head)
     if create_only and size <= limits.create_by_put_up_to:
-        _create_through_client(connection, source_key, destination_key, source_etag)
+        _create_through_client(connection, source_key, destination.key, source_etag)
     elif create_only or size > limits.multipart_copy_above:
-        parts = PartsCopy(source_key, destination_key, size, source_etag, checksum, create_only, exclusive, listener)
+        parts = PartsCopy(source_key, destination, size, source_etag, checksum, create_only, listener)
         copy_in_parts(connection, parts)
         return
     else:
@@ -43,13 +43,13 @@ def copy_object(  # noqa: PLR0913  # `Store.copy`, whose flags they are
         named: dict[str, Any] = {} if checksum else {"ChecksumAlgorithm": "CRC64NVME"}
         with connection.copy_slots:
             answer = client.copy_object(
-                **connection.place(destination_key),
+                **connection.place(destination.key),
                 CopySource=source,  # type: ignore[arg-type]  # a TypedDict of exactly these two
                 CopySourceIfMatch=f'"{source_etag}"',
                 **named,
             )
         if "ETag" not in answer.get("CopyObjectResult", {}):
-            raise connection.unavailable("200 without a result", "copy", destination_key)
+            raise connection.unavailable("200 without a result", "copy", destination.key)
     if listener is not None:
         listener.moved(size)
 

@@ -1,29 +1,37 @@
 """Server-side copy in parts: UploadPartCopy, several at a time, every part conditional on the source.
 
-Killed midway, the parts stay at the server. Where the destination belongs to the caller alone, the next process finds
-the open upload, asks which parts it holds (ListParts) and copies only the rest. Two processes may work on the same
-upload: equal parts replace each other, and whoever completes it first ends it for both.
+Killed midway, the parts stay at the server. The next process finds the open upload (`s3_uploads.py`), asks which parts
+it holds (ListParts) and copies only the rest. Two processes may work on the same upload: equal parts replace each
+other, and whoever completes it first ends it for both.
 """
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from t2i_checkpoint.parallel import run_all
-from t2i_checkpoint.s3_connection import ClientError, error_code, error_status
+from t2i_checkpoint.s3_connection import ClientError, error_status
+from t2i_checkpoint.s3_uploads import (
+    Destination,
+    Part,
+    abort_upload,
+    begin_upload,
+    describe_part,
+    has_ended,
+    has_whole_checksum,
+    own_uploads,
+    plan_parts,
+    resumable,
+)
 from t2i_checkpoint.store import AlreadyExists
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from t2i_checkpoint.s3_connection import S3Connection
     from t2i_checkpoint.store import Checksum, CopyListener
 
 _COMBINABLE = {"CRC64NVME", "CRC32", "CRC32C"}
-_MOST_PARTS = 10_000  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
 _ATTEMPTS = 3
 # These end an upload for good: the source is another one, or something lies at the destination already.
 _NOT_FOUND, _PRECONDITION_FAILED = 404, 412
@@ -43,24 +51,12 @@ class PartsCopy:
     """What to copy: `size` bytes whose ETag is `etag`. See `Store.copy` for the flags."""
 
     source_key: str
-    destination_key: str
+    destination: Destination
     size: int
     etag: str
     checksum: Checksum | None
     create_only: bool
-    exclusive: bool
     listener: CopyListener | None
-
-
-@dataclass(frozen=True)
-class _Part:
-    number: int
-    start: int
-    end: int  # exclusive
-
-    @property
-    def size(self) -> int:
-        return self.end - self.start
 
 
 def copy_in_parts(connection: S3Connection, job: PartsCopy) -> None:
@@ -71,9 +67,9 @@ def copy_in_parts(connection: S3Connection, job: PartsCopy) -> None:
     checksum of the *whole* source then. That answer is recognised and another algorithm used.
     """
     algorithms = _algorithms(job.checksum)
-    if job.exclusive:
+    if job.destination.can_go_on:
         # Where the first choice failed before, the broken-off upload has the second.
-        begun = {upload.get("ChecksumAlgorithm") for upload in _open_uploads(connection, job.destination_key)}
+        begun = {upload.algorithm for upload in own_uploads(connection, job.destination)}
         algorithms.sort(key=lambda algorithm: algorithm not in begun)
     for algorithm in algorithms:
         for _ in range(_ATTEMPTS):
@@ -83,37 +79,20 @@ def copy_in_parts(connection: S3Connection, job: PartsCopy) -> None:
                 break
             except _EndedByAnother:
                 # The caller verifies what lies there; if nothing does, begin again.
-                if _exists(connection, job.destination_key):
+                if _exists(connection, job.destination.key):
                     if job.create_only:
-                        raise _taken(connection, job.destination_key) from None
+                        raise _taken(connection, job.destination.key) from None
                     return
             else:
                 return
-    raise connection.unavailable("the multipart copy was ended by another process", "copy", job.destination_key)
-
-
-def abort_uploads(connection: S3Connection, prefix: str) -> int:
-    """Abort every open multipart upload below `prefix`, which must belong to the caller alone; returns how many."""
-    count = 0
-    for upload in list(_open_uploads(connection, prefix)):
-        with contextlib.suppress(ClientError):  # ended meanwhile
-            connection.client.abort_multipart_upload(
-                Bucket=connection.bucket, Key=upload["Key"], UploadId=upload["UploadId"]
-            )
-            count += 1
-    return count
+    raise connection.unavailable("the multipart copy was ended by another process", "copy", job.destination.key)
 
 
 def _copy_once(connection: S3Connection, job: PartsCopy, algorithm: str) -> None:
-    plan = _plan(job.size, connection.limits.copy_part_size)
-    upload_id, done = _resumable(connection, job, algorithm, plan) if job.exclusive else (None, {})
+    plan = plan_parts(job.size, connection.limits.copy_part_size)
+    upload_id, done = resumable(connection, job.destination, algorithm, plan, job.checksum)
     if upload_id is None:
-        created = connection.client.create_multipart_upload(
-            **connection.place(job.destination_key),
-            ChecksumAlgorithm=algorithm,  # type: ignore[arg-type]  # one of botocore's literals
-            ChecksumType="FULL_OBJECT",
-        )
-        upload_id = created["UploadId"]
+        upload_id = begin_upload(connection, job.destination, algorithm)
     upload = _Upload(connection, job, upload_id, several=len(plan) > 1)
     upload.found(sum(part.size for part in plan if part.number in done))
     try:
@@ -127,12 +106,11 @@ def _copy_once(connection: S3Connection, job: PartsCopy, algorithm: str) -> None
         upload.complete([done[part.number] for part in plan])
     except BaseException as error:
         upload.take_back()
-        if _ended(error):
+        if has_ended(error):
             raise _EndedByAnother from error
         # An own upload may be gone on with later, unless it can never be completed; parts of others are paid for.
-        if not job.exclusive or isinstance(error, _FalseChecksums) or _is_final(error):
-            with contextlib.suppress(ClientError):
-                connection.client.abort_multipart_upload(**connection.place(job.destination_key), UploadId=upload_id)
+        if not job.destination.can_go_on or isinstance(error, _FalseChecksums | AlreadyExists) or _is_final(error):
+            abort_upload(connection, job.destination.key, upload_id)
         raise
 
 
@@ -141,7 +119,7 @@ class _Upload:
 
     def __init__(self, connection: S3Connection, job: PartsCopy, upload_id: str, *, several: bool) -> None:
         self._connection, self._job, self._several = connection, job, several
-        self._target = {**connection.place(job.destination_key), "UploadId": upload_id}
+        self._target = {**connection.place(job.destination.key), "UploadId": upload_id}
         self._told = 0
         self._lock = threading.Lock()
 
@@ -156,7 +134,7 @@ class _Upload:
         if self._job.listener is not None:
             self._job.listener.moved(-self._told)
 
-    def copy_part(self, part: _Part) -> dict[str, Any]:
+    def copy_part(self, part: Part) -> dict[str, Any]:
         """Copy one part; returns what CompleteMultipartUpload wants to hear of it."""
         job = self._job
         with self._connection.copy_slots:
@@ -169,9 +147,9 @@ class _Upload:
             )
         result = answer.get("CopyPartResult", {})
         if "ETag" not in result:
-            raise self._connection.unavailable("200 without a result", "copy", job.destination_key)
-        described = _describe(part.number, result)
-        if self._several and _is_whole_source(described, job.checksum):
+            raise self._connection.unavailable("200 without a result", "copy", job.destination.key)
+        described = describe_part(part.number, result)
+        if self._several and has_whole_checksum(described, job.checksum):
             raise _FalseChecksums
         if job.listener is not None:
             with self._lock:
@@ -186,79 +164,15 @@ class _Upload:
             answer = self._connection.client.complete_multipart_upload(
                 **self._target,
                 ChecksumType="FULL_OBJECT",
-                MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # built by _describe
+                MultipartUpload={"Parts": parts},  # type: ignore[typeddict-item]  # built by describe_part
                 **condition,
             )
         except ClientError as error:
             if self._job.create_only and error_status(error) == _PRECONDITION_FAILED:
-                raise _taken(self._connection, self._job.destination_key) from error
+                raise _taken(self._connection, self._job.destination.key) from error
             raise
         if "ETag" not in answer:
-            raise self._connection.unavailable("200 without a result", "copy", self._job.destination_key)
-
-
-def _resumable(
-    connection: S3Connection, job: PartsCopy, algorithm: str, plan: list[_Part]
-) -> tuple[str | None, dict[int, dict[str, Any]]]:
-    """Return the open upload of the destination that holds most, and its parts by number."""
-    sizes = {part.number: part.size for part in plan}
-    best: tuple[str | None, dict[int, dict[str, Any]]] = (None, {})
-    for upload in _open_uploads(connection, job.destination_key):
-        if upload["Key"] != connection.root + job.destination_key:
-            continue
-        try:
-            listed = list(_parts(connection, job.destination_key, upload["UploadId"]))
-        except ClientError as error:
-            if _ended(error):
-                continue
-            raise
-        described = {part["PartNumber"]: _describe(part["PartNumber"], part) for part in listed}
-        fits = (
-            upload.get("ChecksumAlgorithm", algorithm) == algorithm
-            # Another part size would put other bytes under the same number.
-            and all(sizes.get(part["PartNumber"]) == part["Size"] for part in listed)
-            and all(f"Checksum{algorithm}" in part for part in described.values())
-            and not (len(plan) > 1 and any(_is_whole_source(part, job.checksum) for part in described.values()))
-        )
-        if fits and (best[0] is None or len(described) > len(best[1])):
-            best = upload["UploadId"], described
-    return best
-
-
-def _open_uploads(connection: S3Connection, prefix: str) -> Iterator[dict[str, Any]]:
-    """List open uploads; nothing where the store cannot or may not tell: then there is nothing to go on with."""
-    try:
-        pages = connection.client.get_paginator("list_multipart_uploads").paginate(
-            Bucket=connection.bucket, Prefix=connection.root + prefix
-        )
-        for page in pages:
-            for upload in page.get("Uploads", []):
-                if "UploadId" in upload and upload.get("Key", "").startswith(connection.root + prefix):
-                    yield dict(upload)
-    except ClientError as error:
-        if error_status(error) not in {403, 404, 405, 501}:
-            raise
-
-
-def _parts(connection: S3Connection, key: str, upload_id: str) -> Iterator[dict[str, Any]]:
-    paginator = connection.client.get_paginator("list_parts")
-    for page in paginator.paginate(**connection.place(key), UploadId=upload_id):
-        for part in page.get("Parts", []):
-            yield dict(part)
-
-
-def _plan(size: int, part_size: int) -> list[_Part]:
-    step = max(part_size, -(-size // _MOST_PARTS))
-    return [_Part(n, start, min(start + step, size)) for n, start in enumerate(range(0, size, step), start=1)]
-
-
-def _describe(number: int, answer: dict[str, Any]) -> dict[str, Any]:
-    sums = {name: value for name, value in answer.items() if name.startswith("Checksum")}
-    return {"PartNumber": number, "ETag": answer["ETag"], **sums}
-
-
-def _is_whole_source(part: dict[str, Any], checksum: Checksum | None) -> bool:
-    return checksum is not None and part.get(f"Checksum{checksum.algorithm}") == checksum.value
+            raise self._connection.unavailable("200 without a result", "copy", self._job.destination.key)
 
 
 def _algorithms(checksum: Checksum | None) -> list[str]:
@@ -281,10 +195,6 @@ def _exists(connection: S3Connection, key: str) -> bool:
 def _taken(connection: S3Connection, key: str) -> AlreadyExists:
     way_out = "Create-only objects are never replaced"
     return AlreadyExists("already there", uri=connection.uri, operation="create", key=key, way_out=way_out)
-
-
-def _ended(error: BaseException) -> bool:
-    return isinstance(error, ClientError) and error_code(error) == "NoSuchUpload"
 
 
 def _is_final(error: BaseException) -> bool:

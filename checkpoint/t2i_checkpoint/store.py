@@ -184,12 +184,14 @@ class Store(Protocol):
         source_etag: str,
         create_only: bool = False,
         exclusive: bool = False,
+        notes: str | None = None,
         listener: CopyListener | None = None,
     ) -> None:
         """Copy on the server's side; ObjectChanged if the source no longer has `source_etag`.
 
         `create_only`: AlreadyExists instead of replacing something. `exclusive`: the destination key belongs to the
         caller alone, so an upload in parts that is open there is an own one, broken off, and is gone on with.
+        `notes`: elsewhere, the prefix (with its slash, the caller's alone) below which own uploads are written down.
         """
 
     def delete(self, keys: Iterable[str]) -> None:
@@ -200,6 +202,9 @@ class Store(Protocol):
 
     def abort_uploads(self, prefix: str) -> int:
         """End uploads in parts that were broken off below `prefix`, which belongs to the caller alone; how many."""
+
+    def end_noted_uploads(self, notes: str, keys: Iterable[str]) -> None:
+        """End uploads to `keys` that were broken off and are written down below `notes`, and remove the notes."""
 
 
 def create_or_confirm(store: Store, key: str, data: bytes) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from t2i_checkpoint.s3_answers import full_object_checksum
 from t2i_checkpoint.s3_connection import S3Connection, S3Limits
-from t2i_checkpoint.s3_multipart import PartsCopy, abort_uploads, copy_in_parts
+from t2i_checkpoint.s3_multipart import PartsCopy, copy_in_parts
+from t2i_checkpoint.s3_uploads import Destination, abort_uploads, end_noted_uploads
 from t2i_checkpoint.store import AlreadyExists, Credentials, StoreError
 
 if TYPE_CHECKING:
@@ -62,16 +63,20 @@ def content(connect: Callable[[], S3Connection]) -> bytes:
     return data
 
 
+OWN = Destination(TARGET, exclusive=True)
+SHARED = Destination(TARGET)
+NOTED = Destination(TARGET, notes="archive/x/uploads/")
+
+
 def job(connection: S3Connection, listener: Listener | None = None, **changes: Any) -> PartsCopy:
     head: dict[str, Any] = dict(connection.client.head_object(**connection.place(SOURCE), ChecksumMode="ENABLED"))
     values: dict[str, Any] = {
         "source_key": SOURCE,
-        "destination_key": TARGET,
         "size": SIZE,
         "etag": head["ETag"].strip('"'),
         "checksum": full_object_checksum(head),
         "create_only": False,
-        "exclusive": True,
+        "destination": OWN,
         "listener": listener,
         **changes,
     }
@@ -192,7 +197,7 @@ def test_uploads_of_others_are_neither_used_nor_aborted(connect: Callable[[], S3
     connection = connect()
     foreign = {**connection.place(TARGET)}
     begun = connection.client.create_multipart_upload(**foreign, ChecksumAlgorithm="CRC64NVME")
-    copy_in_parts(connection, job(connection, exclusive=False))
+    copy_in_parts(connection, job(connection, destination=SHARED))
     assert read(connection) == content
     neighbour = connection.place("archive/x2/weights")
     connection.client.create_multipart_upload(**neighbour, ChecksumAlgorithm="CRC64NVME")
@@ -207,7 +212,7 @@ def test_an_upload_that_is_not_exclusive_is_aborted_when_it_fails(
     assert content
     connection = connect()
     with pytest.raises(connection.client.exceptions.ClientError):
-        copy_in_parts(connection, job(connection, exclusive=False, etag="0" * 32))
+        copy_in_parts(connection, job(connection, destination=SHARED, etag="0" * 32))
     assert open_uploads(connection) == []
 
 
@@ -216,7 +221,7 @@ def test_a_create_only_copy_replaces_nothing(connect: Callable[[], S3Connection]
     connection = connect()
     connection.client.put_object(**connection.place(TARGET), Body=b"first")
     with pytest.raises(AlreadyExists):
-        copy_in_parts(connection, job(connection, create_only=True, exclusive=False))
+        copy_in_parts(connection, job(connection, create_only=True, destination=SHARED))
     assert read(connection) == b"first"
     assert open_uploads(connection) == []
 
@@ -229,3 +234,41 @@ def test_an_answer_without_a_result_is_an_error(connect: Callable[[], S3Connecti
     )
     with pytest.raises(StoreError, match="without a result"):
         copy_in_parts(connection, job(connection))
+
+
+def objects(connection: S3Connection, prefix: str) -> list[str]:
+    answer = connection.client.list_objects_v2(Bucket=connection.bucket, Prefix=connection.root + prefix)
+    return [item["Key"].removeprefix(connection.root) for item in answer.get("Contents", [])]
+
+
+@pytest.mark.parametrize("call", [2, 4, 5])
+def test_where_others_may_upload_only_what_is_noted_is_gone_on_with(
+    connect: Callable[[], S3Connection], content: bytes, call: int
+) -> None:
+    killed, second, listener = connect(), connect(), Listener()
+    foreign = second.client.create_multipart_upload(**second.place(TARGET), ChecksumAlgorithm="CRC64NVME")["UploadId"]
+    kill_at(killed, "UploadPartCopy", call, after=True)
+    with pytest.raises(Killed):
+        copy_in_parts(killed, job(killed, destination=NOTED, create_only=True))
+    copy_in_parts(second, job(second, listener, destination=NOTED, create_only=True))
+    assert read(second) == content
+    assert listener.found_bytes >= (call - 2) * 5 * MIB
+    end_noted_uploads(second, "archive/x/uploads/", [TARGET])
+    assert objects(second, "archive/x/uploads/") == []
+    assert open_uploads(second) == [TARGET]
+    second.client.abort_multipart_upload(**second.place(TARGET), UploadId=foreign)  # still there, untouched
+
+
+def test_noted_uploads_are_ended_and_nothing_else(connect: Callable[[], S3Connection], content: bytes) -> None:
+    assert content
+    killed, second = connect(), connect()
+    kill_at(killed, "CompleteMultipartUpload", 1)
+    with pytest.raises(Killed):
+        copy_in_parts(killed, job(killed, destination=NOTED))
+    second.client.put_object(**second.place("archive/x/uploads/readme.txt"), Body=b"no note")
+    second.client.put_object(**second.place("archive/x/uploads/0000/x.json"), Body=b'{"uploadId": "x"}')
+    end_noted_uploads(second, "archive/x/uploads/", ["another/key"])
+    assert open_uploads(second) == [TARGET]
+    end_noted_uploads(second, "archive/x/uploads/", [TARGET])
+    assert open_uploads(second) == []
+    assert objects(second, "archive/x/uploads/") == ["archive/x/uploads/0000/x.json", "archive/x/uploads/readme.txt"]
