@@ -25,8 +25,7 @@ from t2i_checkpoint.discovery import (
     find_weights,
 )
 from t2i_checkpoint.header_memory import HeaderMemory
-from t2i_checkpoint.layout import CHECKPOINTS, STRAY_PREFIXES, SURVEY_PREFIX, parse_name
-from t2i_checkpoint.open import WEIGHTS_SUFFIXES
+from t2i_checkpoint.layout import CHECKPOINTS, STRAY_PREFIXES, SURVEY_PREFIX, WEIGHTS_SUFFIXES, parse_name
 from t2i_checkpoint.summary import ContentsSummary, summarise
 from t2i_checkpoint.verdict import Verdict, Wanted, compare
 

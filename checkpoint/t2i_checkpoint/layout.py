@@ -37,6 +37,7 @@ _WRITER = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _OWN = re.compile(rf"step-(\d{{8,12}})-({_WRITER})")
 # Diffusers' scripts and transformers, Accelerate, torchtitan; files of hand-written loops and of Lightning.
 _FOREIGN = re.compile(r"(?:checkpoint|step)[-_](\d{1,12})")
+WEIGHTS_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 _SUFFIX = r"\.(?:safetensors|ckpt|pt|pth|bin)"
 _FILE = re.compile(rf"(?:checkpoint|ckpt|model|step)[-_](\d{{1,12}}){_SUFFIX}", re.IGNORECASE)
 _LIGHTNING = re.compile(rf"(?:[\w.-]+-)?epoch=\d+(?:-[\w.=-]+)?-step=(\d{{1,12}})(?:-[\w.=-]+)?{_SUFFIX}", re.ASCII)

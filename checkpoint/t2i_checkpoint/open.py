@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from t2i_checkpoint.layout import WEIGHTS_SUFFIXES
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.store import InvalidLocation, check_key
 
 if TYPE_CHECKING:
     from t2i_checkpoint.store import Credentials, Store
 
-WEIGHTS_SUFFIXES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin")
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
