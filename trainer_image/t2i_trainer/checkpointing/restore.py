@@ -28,6 +28,7 @@ from t2i_trainer.checkpointing.state import (
     rename_tensors,
 )
 from t2i_trainer.checkpointing.trainer_state import TrainerState
+from t2i_trainer.failures import TrainerError
 from t2i_trainer.text_encoder import embedding_sha256
 
 if TYPE_CHECKING:
@@ -103,8 +104,13 @@ def refuse_null_embedding(store: Store, name: str, wanted: Wanted, computed: tor
     """Say in the verdict's words that the text encoder is another one than the checkpoint was trained with."""
     folder = f"{layout.CHECKPOINTS}{name}"
     meaning = replace(wanted.meaning, null_embedding_sha256=embedding_sha256(computed))
-    judge_resumable(store, folder, replace(wanted, meaning=meaning))
-    raise does_not_fit(folder, "its null embedding is not the text encoder's, whatever its manifest says")
+    way_out = "Name the text encoder that it was trained with in model.textEncoder, or another checkpoint.uri"
+    try:
+        judge_resumable(store, folder, replace(wanted, meaning=meaning))
+    except TrainerError as error:
+        raise TrainerError(error.code, f"{error}. {way_out}") from error
+    what = f"its null embedding is not the text encoder's, whatever its manifest says. {way_out}"
+    raise does_not_fit(folder, what)
 
 
 def _fetch(store: Store, folder: str, file: ManifestFile, directory: Path) -> None:
