@@ -13,7 +13,7 @@ from t2i_checkpoint.headers.bounded_json import SHOWN
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
 from t2i_checkpoint.headers.pickle_reader import run_pickle
 from t2i_checkpoint.headers.pickle_values import Budget, Opaque, Record
-from t2i_checkpoint.headers.plain_builder import PlainBuilder, record_of
+from t2i_checkpoint.headers.plain_builder import PlainBuilder
 from t2i_checkpoint.headers.safetensors import MAX_TENSORS
 from t2i_checkpoint.headers.torch_builder import DTYPES, MAX_RANK
 from t2i_checkpoint.tensors import Chunk, DistributedTensor
@@ -24,26 +24,27 @@ if TYPE_CHECKING:
     from t2i_checkpoint.store import ObjectInfo, Store
 
 MAX_METADATA_BYTES = 4 * 1024 * 1024
-_RECORDS = frozenset(
-    f"torch.distributed.{module}.{name}"
-    for module, names in {
-        "checkpoint.metadata": (
-            *("Metadata", "TensorStorageMetadata", "BytesStorageMetadata", "ChunkStorageMetadata"),
-            *("TensorProperties", "MetadataIndex", "StorageMeta"),
-        ),
-        "_shard.sharded_tensor.metadata": ("TensorProperties",),
-        "checkpoint.filesystem": ("_StorageInfo",),
-    }.items()
-    for name in names
-)
-BYTES = Opaque("torch.distributed.checkpoint.metadata.BytesStorageMetadata")
+_METADATA = "torch.distributed.checkpoint.metadata."
+_FIELDS = {
+    f"{_METADATA}Metadata": ("state_dict_metadata", "storage_data"),
+    f"{_METADATA}TensorStorageMetadata": ("properties", "size", "chunks"),
+    f"{_METADATA}BytesStorageMetadata": (),
+    f"{_METADATA}ChunkStorageMetadata": ("offsets", "sizes"),
+    f"{_METADATA}TensorProperties": ("dtype",),
+    f"{_METADATA}MetadataIndex": ("fqn", "offset"),
+    f"{_METADATA}StorageMeta": (),
+    "torch.distributed._shard.sharded_tensor.metadata.TensorProperties": ("dtype",),
+    "torch.distributed.checkpoint.filesystem._StorageInfo": ("relative_path", "offset", "length"),
+}
+_CHUNK_BYTES = 450  # what a block and its place in the table take
+BYTES = Opaque(f"{_METADATA}BytesStorageMetadata")
 
 
 class _MetadataBuilder(PlainBuilder):
     """Builds records of the checkpoint's own classes, and sizes."""
 
     def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
-        if name in _RECORDS and not arguments:
+        if name in _FIELDS and not arguments:
             self._budget.spend(80)
             return Record(name)
         if name == "torch.Size" and len(arguments) == 1:
@@ -51,10 +52,15 @@ class _MetadataBuilder(PlainBuilder):
         return super().call(name, arguments)
 
     def build(self, target: Any, state: Any) -> None:
-        if isinstance(target, Record):
-            target.state = state
-        else:
+        if not isinstance(target, Record):
             super().build(target, state)
+            return
+        fields = _FIELDS[target.name]
+        self._budget.spend(56 + 8 * len(fields))
+        if isinstance(state, dict):
+            target.state = tuple(state.get(field) for field in fields)
+        elif isinstance(state, tuple) and len(state) >= len(fields):  # TensorProperties writes no names
+            target.state = state[: len(fields)]
 
 
 def read_distributed(
@@ -79,12 +85,12 @@ def parse_metadata(
     budget = Budget()
     # Records are read by their fields alone, so nothing walks the value as a tree.
     root = run_pickle(raw, _MetadataBuilder(budget), budget)
-    fields = _fields(root, "Metadata")
-    entries, stored = fields.get("state_dict_metadata"), fields.get("storage_data")
+    entries, stored = _fields(root, "Metadata")
     if not isinstance(entries, dict) or not isinstance(stored, dict):
         raise _invalid("state_dict_metadata and storage_data are no dictionaries")
     if len(entries) > MAX_TENSORS or len(stored) > 2 * MAX_TENSORS:
         raise HeaderError(HeaderFault.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors")
+    budget.spend(_CHUNK_BYTES * (len(stored) + len(entries)))
     ranges = dict(_ranges(stored, folder, objects_by_key))
     return {_name(name): _entry(name, entry, ranges) for name, entry in entries.items()}
 
@@ -96,9 +102,8 @@ def _ranges(
     stored: dict[Any, Any], folder: str, objects_by_key: Mapping[str, ObjectInfo]
 ) -> Iterable[tuple[str, tuple[str, str, int, int]]]:
     for index, place in stored.items():
-        key, at = _fields(index, "MetadataIndex"), _fields(place, "_StorageInfo")
-        offset = key.get("offset")
-        path, place_in_file = at.get("relative_path"), (at.get("offset"), at.get("length"))
+        name, offsets = _fields(index, "MetadataIndex")
+        path, *place_in_file = _fields(place, "_StorageInfo")
         if not isinstance(path, str):
             raise _invalid("a block's file is no text")
         start, length = _sizes(place_in_file)
@@ -108,26 +113,25 @@ def _ranges(
         if start + length > info.size:
             detail = f"{path[:SHOWN]!r} has {info.size} bytes, a block claims {start}..{start + length}"
             raise HeaderError(HeaderFault.FILE_SIZE_DIFFERS, detail, is_short=True)
-        yield _place(_name(key.get("fqn")), offset), (info.key, info.etag, start, length)
+        yield _place(_name(name), offsets), (info.key, info.etag, start, length)
 
 
 def _entry(name: str, entry: Any, ranges: _Ranges) -> DistributedTensor | Opaque:
     if isinstance(entry, Record) and entry.name == BYTES.name:
         return BYTES
-    fields = _fields(entry, "TensorStorageMetadata")
-    shape, chunks = _sizes(fields.get("size")), fields.get("chunks")
+    properties, size, chunks = _fields(entry, "TensorStorageMetadata")
+    shape = _sizes(size)
     if not isinstance(chunks, list):
         raise _invalid(f"{name[:SHOWN]!r} has no list of blocks")
     built = tuple(_chunk(name, shape, chunk, ranges) for chunk in chunks)
     # Blocks are disjoint parts of the tensor, so equal counts mean that nothing is missing.
     if math.prod(shape) != sum(math.prod(chunk.sizes) for chunk in built):
         raise _invalid(f"{name[:SHOWN]!r}: its blocks are not the whole tensor")
-    return DistributedTensor(shape, _dtype(fields.get("properties")), built)
+    return DistributedTensor(shape, _dtype(properties), built)
 
 
 def _chunk(name: str, shape: tuple[int, ...], chunk: Any, ranges: _Ranges) -> Chunk:
-    fields = _fields(chunk, "ChunkStorageMetadata")
-    offsets, sizes = _sizes(fields.get("offsets")), _sizes(fields.get("sizes"))
+    offsets, sizes = (_sizes(found) for found in _fields(chunk, "ChunkStorageMetadata"))
     fits = len(offsets) == len(sizes) == len(shape)
     if not fits or any(o + s > whole for o, s, whole in zip(offsets, sizes, shape, strict=True)):
         raise _invalid(f"{name[:SHOWN]!r}: a block lies outside the tensor")
@@ -143,19 +147,19 @@ def _place(name: str, offset: Any) -> str:
 
 
 def _dtype(properties: Any) -> str:
-    state = record_of(properties, "TensorProperties").state
-    found = state[0] if isinstance(state, tuple) and state else state.get("dtype") if isinstance(state, dict) else None
+    (found,) = _fields(properties, "TensorProperties")
     dtype = DTYPES.get(found.name.removeprefix("torch.")) if isinstance(found, Opaque) else None
     if dtype is None:
         raise HeaderError(HeaderFault.DTYPE_UNKNOWN, "a tensor's properties name no dtype that is known")
     return dtype
 
 
-def _fields(value: Any, name: str) -> dict[Any, Any]:
-    state = record_of(value, name).state
-    if not isinstance(state, dict):
+def _fields(value: Any, name: str) -> tuple[Any, ...]:
+    if not isinstance(value, Record) or value.name.rpartition(".")[2] != name:
+        raise _invalid(f"a {type(value).__name__} where a {name} belongs")
+    if value.state is None:
         raise _invalid(f"a {name} without fields")
-    return state
+    return value.state
 
 
 def _sizes(found: Any) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ What a named class or function stands for is the builder's word (`plain_builder.
 from __future__ import annotations
 
 import pickle
+import re
 import struct
 import sys
 from typing import Any, NoReturn, Protocol
@@ -18,6 +19,8 @@ from t2i_checkpoint.headers.pickle_values import Budget, Opaque, check_key
 _MAX_LINE = 512
 _MAX_INTEGER_BYTES = 64  # random generators keep 128-bit numbers
 _MAX_DIGITS = 160
+_LONG_GET = re.compile(rb"(?s)(?=j(.{4}))")  # overlapping: any of these bytes may be another's argument
+_SOLE = 2  # references of a value that one variable holds: that, and the count's own argument
 _BYTES = Opaque("builtins.bytes")
 
 
@@ -43,9 +46,12 @@ class PickleMachine:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
-        self._builder = builder
-        self._spend = budget.spend
+        self.memoized = 0
         self.is_done = False
+        self._fetched = fetched_indices(raw)
+        self._builder = builder
+        self._budget = budget
+        self._spend = budget.spend
 
     def result(self) -> Any:
         """Return the one value that is left when all bytes are used."""
@@ -105,7 +111,6 @@ class PickleMachine:
 
     def text(self, length: int) -> None:
         """Push text of so many bytes."""
-        self._spend(min(length, len(self.raw)))
         text = self.take(length).decode("utf-8")
         self._spend(sys.getsizeof(text))
         self.stack.append(text)
@@ -145,9 +150,16 @@ class PickleMachine:
             self.stack.pop()
 
     def put(self, index: int) -> None:
-        """Remember the topmost value."""
-        self._spend(96)
-        self.memo[index] = self.stack[-1]
+        """Remember the topmost value, unless nobody will ask for it: pickles remember nearly everything."""
+        value = self.stack[-1]
+        if index >= len(self._fetched) or self._fetched[index]:
+            self._spend(96)
+            self.memo[index] = value
+
+    def memoize(self) -> None:
+        """Remember the topmost value under the next number."""
+        self.put(self.memoized)
+        self.memoized += 1
 
     def get(self, index: int) -> None:
         """Push a remembered value."""
@@ -188,7 +200,7 @@ class PickleMachine:
         if len(items) % 2:
             self.invalid("a key without a value")
         if type(target) is dict:
-            self._spend(180 + 60 * len(items))
+            self._spend(170 + 36 * len(items))
             for position in range(0, len(items), 2):
                 check_key(items[position], self._spend)
                 target[items[position]] = items[position + 1]
@@ -221,8 +233,9 @@ class PickleMachine:
         named = self.pop()
         if type(named) is not Opaque or type(arguments) is not tuple:
             self.invalid("a call of what is no name")
-        self._spend(400)
         self.stack.append(self._builder.call(named.name, arguments))
+        if sys.getrefcount(arguments) == _SOLE:
+            self._give_back(arguments)
 
     def call_with_keywords(self) -> None:
         """Call, leaving keyword arguments out: no builder has a use for them."""
@@ -234,11 +247,23 @@ class PickleMachine:
         """Ask the builder to give the value on top its state."""
         state = self.pop()
         self._builder.build(self.stack[-1], state)
+        if sys.getrefcount(state) == _SOLE:
+            self._give_back(state)
+
+    def _give_back(self, value: Any) -> None:
+        """Give back what was spent on a container that nobody else holds: it ends here, its content may not."""
+        if type(value) is tuple:
+            self._budget.give_back(56 + 8 * len(value))
+        elif type(value) is dict:
+            self._budget.give_back(64 + (170 + 72 * len(value) if value else 0))
 
     def persistent(self) -> None:
         """Ask the builder what the persistent id on top stands for."""
-        self._spend(200)
-        self.stack.append(self._builder.persistent(self.pop()))
+        self._spend(100)
+        identity = self.pop()
+        self.stack.append(self._builder.persistent(identity))
+        if sys.getrefcount(identity) == _SOLE:
+            self._give_back(identity)
 
     def protocol(self, version: int) -> None:
         """Refuse protocols that CPython does not have."""
@@ -261,3 +286,17 @@ class PickleMachine:
     def unknown(self) -> None:
         """Refuse an operation that no state dictionary is written with."""
         self.invalid(f"operation {self.raw[self.at - 1]:#04x} is not one that weights are written with")
+
+
+def fetched_indices(raw: bytes) -> bytearray:
+    """Return for each memo index whether it may be asked for: every place that could be a GET, read as one.
+
+    An index beyond the table is not one that a pickle of this length gives by counting; it counts as asked for.
+    """
+    found = bytearray(max(len(raw), 256))
+    found[:256] = bytes((1,)) * 256  # those of BINGET, one byte each
+    for match in _LONG_GET.finditer(raw):
+        index = int.from_bytes(match[1], "little")
+        if index < len(found):
+            found[index] = 1
+    return found

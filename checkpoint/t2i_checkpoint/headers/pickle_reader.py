@@ -95,7 +95,7 @@ def _table() -> tuple[_Operation, ...]:
         pickle.DUP: lambda m: m.push(m.stack[-1]),
         pickle.BINPUT: _with("B", machine.put),
         pickle.LONG_BINPUT: _with("I", machine.put),
-        pickle.MEMOIZE: lambda m: m.put(len(m.memo)),
+        pickle.MEMOIZE: machine.memoize,
         pickle.BINGET: _with("B", machine.get),
         pickle.LONG_BINGET: _with("I", machine.get),
         pickle.TUPLE: lambda m: m.make_tuple(m.since_mark()),

@@ -10,7 +10,7 @@ from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-BUDGET_BYTES = 24 * 1024 * 1024
+BUDGET_BYTES = 36 * 1024 * 1024  # an SDXL checkpoint with optimizer and EMA takes a third
 MAX_NODES = 250_000
 MAX_DEPTH = 64
 _MAX_TUPLE_KEYS = 1_000
@@ -26,10 +26,10 @@ class Opaque:
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """An object of a known class: its name and its state as written. Equal to itself only."""
+    """An object of a known class: its name and, once it was built, the fields that matter. Equal to itself only."""
 
     name: str
-    state: Any = None
+    state: tuple[Any, ...] | None = None
 
 
 class Budget:
@@ -43,6 +43,10 @@ class Budget:
         self._left -= size
         if self._left < 0:
             raise HeaderError(HeaderFault.PICKLE_TOO_LARGE, f"its values take more than {BUDGET_BYTES} bytes of memory")
+
+    def give_back(self, size: int) -> None:
+        """Return what was spent on a value that is gone."""
+        self._left += size
 
 
 def check_key(key: Any, spend: Callable[[int], None]) -> None:

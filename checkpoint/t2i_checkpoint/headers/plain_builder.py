@@ -6,7 +6,7 @@ from typing import Any
 
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
 from t2i_checkpoint.headers.pickle_names import PICKLE_WORDS, check_called, forbidden
-from t2i_checkpoint.headers.pickle_values import Budget, Opaque, Record, check_key
+from t2i_checkpoint.headers.pickle_values import Budget, Opaque, check_key
 
 _DICTIONARIES = frozenset(
     {"builtins.dict", "collections.Counter", "collections.OrderedDict", "collections.defaultdict"}
@@ -35,6 +35,7 @@ class PlainBuilder:
         if name in _ALLOCATING and arguments and not (arguments[0] == BYTES or isinstance(arguments[0], list | str)):
             raise forbidden(name)
         check_called(name)
+        self._budget.spend(50)
         return Opaque(name)
 
     def build(self, target: Any, state: Any) -> None:
@@ -46,13 +47,14 @@ class PlainBuilder:
     def _dictionary(self, name: str, arguments: tuple[Any, ...]) -> dict[Any, Any]:
         if name == "collections.defaultdict":
             arguments = arguments[1:]
+        self._budget.spend(70)
         if not arguments:
             return {}
         source = arguments[0]
         pairs = list(source.items()) if isinstance(source, dict) else source
         if len(arguments) > 1 or not isinstance(pairs, list | tuple):
             raise HeaderError(HeaderFault.PICKLE_INVALID, f"{name} of a {type(source).__name__}")
-        self._budget.spend(180 + 120 * len(pairs))
+        self._budget.spend(170 + 72 * len(pairs))
         built = {}
         for pair in pairs:
             if not isinstance(pair, list | tuple) or len(pair) != 2:  # noqa: PLR2004  # key and value
@@ -74,10 +76,3 @@ class PlainBuilder:
                     raise forbidden(owner)
                 return self.call(owner, ())
         raise forbidden(name)
-
-
-def record_of(value: Any, name: str) -> Record:
-    """Return `value` as a record of the class `name` (its last part); HeaderError where it is another thing."""
-    if not isinstance(value, Record) or value.name.rpartition(".")[2] != name:
-        raise HeaderError(HeaderFault.DISTRIBUTED_INVALID, f"a {type(value).__name__} where a {name} belongs")
-    return value

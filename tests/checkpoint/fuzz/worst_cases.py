@@ -20,7 +20,9 @@ def worst_cases() -> Iterator[Case]:
     number = b"G?\xf0\x00\x00\x00\x00\x00\x00"
     for raw in (
         *(marked + piece * count + b"t." for piece, count in PIECES),
-        b"\x80\x02N" + b"\x94" * 250_000 + b".",
+        b"\x80\x02N" + b"\x94" * 1_400_000 + b".",
+        b"\x80\x02N" + b"".join(remembered(index) for index in range(380_000)) + b".",
+        b"\x80\x02" + b"j" * 4_000_000 + b".",
         b"\x80\x04\x8d" + struct.pack("<Q", 4_000_000) + "\U0001f600".encode() * 1_000_000 + b".",
         b"\x80\x02}" + b"".join(b"J" + struct.pack("<i", n) + b"Ns" for n in range(130_000)) + b".",
         b"\x80\x02}" + b"".join(b"J" + struct.pack("<i", n) + number + b"s" for n in range(100_000)) + b".",
@@ -46,6 +48,10 @@ def worst_cases() -> Iterator[Case]:
         yield "safetensors", struct.pack("<Q", len(raw)) + raw
         for kind in ("index", "manifest", "intent", "archive_manifest"):
             yield kind, raw
+    for count in (4_000, 9_000, 15_000):
+        yield "dcp", distributed(count)
+    for count in (15_000, 25_000):
+        yield "intent", intent(count)
     yield "torch_zip", packed(b"N.", members=23_900)
     yield "torch_zip", packed(b"\x80\x02" + b"N0" * 700_000 + b"N.", members=23_900)
 
@@ -61,6 +67,53 @@ def tensors(count: int) -> bytes:
     """Return a safetensors table of as many empty tensors."""
     entry = {"dtype": "F32", "shape": [0, 70_000, 70_000, 1], "data_offsets": [0, 0]}
     return json.dumps({f"{number}".ljust(60, "x"): entry for number in range(count)}, separators=(",", ":")).encode()
+
+
+def remembered(index: int) -> bytes:
+    """Return operations that remember the value on top, and get and drop it again."""
+    number = struct.pack("<I", index)
+    return b"r" + number + b"j" + number + b"0"
+
+
+def distributed(count: int) -> bytes:
+    """Return a `.metadata` of as many tensors of one block each, its classes remembered as pickle does."""
+    metadata = "torch.distributed.checkpoint.metadata"
+    classes = [(metadata, name) for name in ("TensorStorageMetadata", "TensorProperties", "ChunkStorageMetadata")]
+    classes += [(metadata, "MetadataIndex"), ("torch.distributed.checkpoint.filesystem", "_StorageInfo")]
+    classes += [("torch", "Size"), ("torch", "float32")]
+    named = [text(module) + text(name) + b"\x93q" + bytes((n,)) + b"0" for n, (module, name) in enumerate(classes)]
+    tensor, properties, block, index, place, size, dtype = (b"h" + bytes((n,)) for n in range(len(classes)))
+    far = size + b"J\x70\x11\x01\x00" * 2 + b"\x86\x85R"
+    near = size + b"J\x00\x00\x00\x00" * 2 + b"\x86\x85R"
+    entry = (
+        *(tensor, b")\x81}(", text("properties"), properties, b")\x81", dtype, b"\x85b", text("size"), far),
+        *(text("chunks"), b"]", block, b")\x81}(", text("offsets"), near, text("sizes"), far, b"ubaub"),
+    )
+    where = (text("relative_path"), text("__0_0.distcp"), text("offset"), b"K\x00", text("length"), b"K\x01")
+    names = [text(f"model.{number}".ljust(24, "x")) for number in range(count)]
+    stored = (
+        b"".join((index, b")\x81}(", text("fqn"), name, text("offset"), near, b"ub", place, b")\x81}(", *where, b"ub"))
+        for name in names
+    )
+    tables = (text("state_dict_metadata"), b"}(", *(name + b"".join(entry) for name in names), b"u")
+    root = text(metadata) + text("Metadata") + b"\x93)\x81}("
+    return b"".join((b"\x80\x04", *named, root, *tables, text("storage_data"), b"}(", *stored, b"uub."))
+
+
+def text(value: str) -> bytes:
+    """Return the operation that pushes a short text."""
+    return b"\x8c" + bytes((len(value),)) + value.encode()
+
+
+def intent(count: int) -> bytes:
+    """Return an archive's intent that moves as many objects."""
+    name, folder, at = "20260102T030405Z-x", "checkpoints/step-00005000-w1", "2026-01-02T03:04:05Z"
+    listed = {"folder": folder, "step": 5000, "verdict": "foreign", "reason": "r", "explanation": "e"}
+    sources = [f"{folder}/{number}" for number in range(count)]
+    common = {"size": 7, "etag": "e", "modifiedAt": at}
+    entries = [{"source": source, "destination": f"archive/{name}/{source}", **common} for source in sources]
+    document = {"format": "t2i.dev/archive-intent", "version": 1, "name": name, "createdAt": at}
+    return json.dumps({**document, "folders": [listed], "entries": entries}, separators=(",", ":")).encode()
 
 
 def packed(value: bytes, members: int = 0) -> bytes:
