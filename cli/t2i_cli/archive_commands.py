@@ -5,16 +5,16 @@ The same protocol as in the operator: a kill at any instant loses nothing, and t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Group
-from rich.table import Table
 
 from t2i_api.spec_run import ArchiveMethod, OnIncompatible
+from t2i_api.status import VerdictKind
 from t2i_checkpoint.archive import ArchiveIntent, plan_archive, run_archive, unfinished_archives
 from t2i_checkpoint.archive_list import list_archives
 from t2i_checkpoint.archive_resume import finish_archives
@@ -25,6 +25,7 @@ from t2i_checkpoint.restore import plan_restore, run_restore
 from t2i_checkpoint.store import Store
 from t2i_checkpoint.verdict import Wanted
 from t2i_checkpoint.wanted import wanted_from
+from t2i_cli.footnotes import Footnotes, uncut_table
 from t2i_cli.locations import EndpointOption, open_root
 from t2i_cli.progress_bar import transfer_bar
 from t2i_cli.reading import UsageProblem, read_job
@@ -192,8 +193,18 @@ def _named(store: Store, folders: tuple[str, ...]) -> tuple[Judgement, ...]:
         if judgement is None:
             there = ", ".join(found) or "none"
             raise UsageProblem(f"--folder {folder}: no such checkpoint below {store.uri}; there are: {there}")
-        chosen.append(judgement)
+        chosen.append(_requested(judgement))
     return tuple(chosen)
+
+
+def _requested(judgement: Judgement) -> Judgement:
+    """Say that a person, and no comparison, sends it away; what could not be read keeps its verdict and is refused."""
+    verdict = judgement.verdict
+    if verdict.kind in {VerdictKind.UNREADABLE, VerdictKind.INCOMPLETE}:
+        return judgement
+    what = verdict.stored_model or judgement.label
+    asked = replace(verdict, kind=VerdictKind.FOREIGN, reason="ArchivedOnRequest", explanation=f"on request: {what}")
+    return replace(judgement, verdict=asked)
 
 
 def _plan(order: _Order, *, dry_run: bool) -> ArchiveIntent | None:
@@ -221,15 +232,17 @@ def _carry_out(order: _Order, intent: ArchiveIntent | None) -> None:
 
 
 def _plan_table(intent: ArchiveIntent | None, unfinished: tuple[ArchiveIntent, ...]) -> Group:
-    table = Table("checkpoint", "verdict", "why", "to")
+    table = uncut_table(("checkpoint", "verdict", "goes to", "why"), numeric=("why",))
+    notes = Footnotes()
     for each in (*unfinished, *([] if intent is None else [intent])):
         for folder in each.folders:
-            to = f"{each.root}{folder.folder}" + (" (begun before, is finished)" if each in unfinished else "")
-            table.add_row(cell(folder.folder), cell(folder.verdict), cell(folder.explanation), cell(to))
-    if intent is None:
-        return Group(table)
-    what = f"{count_text(len(intent.entries), 'object')}, {size_text(intent.size_bytes)}, method {intent.method}"
-    return Group(table, cell(what, "dim"))
+            why = notes.number(cell(folder.explanation))
+            table.add_row(cell(folder.folder), cell(folder.verdict), cell(each.root), why)
+    lines = [cell(f"begun before, is finished first: {each.name}", "yellow") for each in unfinished]
+    if intent is not None:
+        what = f"{count_text(len(intent.entries), 'object')}, {size_text(intent.size_bytes)}, method {intent.method}"
+        lines.append(cell(what, "dim"))
+    return Group(table, notes.table(), *lines)
 
 
 def _show(output: Output, order: _Order, intent: ArchiveIntent | None, *, done: bool) -> None:

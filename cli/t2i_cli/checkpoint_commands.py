@@ -6,21 +6,24 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.status import VerdictKind
+from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.archive_list import list_archives
 from t2i_checkpoint.choose import Archive, Choice, Stop, choose
 from t2i_checkpoint.choose import decisive as decisive_of
-from t2i_checkpoint.inspect import Judgement, Survey, survey_location
+from t2i_checkpoint.inspect import Judgement, Survey, read_folder, survey, survey_location
 from t2i_checkpoint.open import Location
+from t2i_checkpoint.tensors import architecture_of_table
 from t2i_checkpoint.wanted import wanted_from
 from t2i_cli import archive_commands
 from t2i_cli.documents import inspection_document, listing_document, verdict_document
 from t2i_cli.initial_weights import survey_initial_weights
 from t2i_cli.locations import URI_HELP, EndpointOption, UriArgument, open_named
 from t2i_cli.reading import UsageProblem, read_job
-from t2i_cli.tables import inspection_report, listing_tables, verdict_report
+from t2i_cli.tables import cell, differing_tensors, inspection_report, listing_tables, verdict_report
 from t2i_cli.terminal import Output, OutputOption, console, note, print_json
 
 NOT_RESUMABLE, UNREADABLE = 3, 4
@@ -104,9 +107,10 @@ def verdict(
     if output is Output.JSON:
         print_json(verdict_document(named, found, decisive, choice))
     elif decisive is None:
-        console().print(f"{named}: there is no checkpoint; training begins at step 0")
+        console().print(cell(f"{named}: there is no checkpoint; training begins at step 0"), soft_wrap=True)
     else:
-        console().print(verdict_report(decisive, found, choice, named))
+        differing = _differing(location, decisive, job)
+        console().print(verdict_report(decisive, found, choice, named, differing))
     raise typer.Exit(exit_status(decisive, choice))
 
 
@@ -137,7 +141,18 @@ def _look(location: Location, job: DiffusionTrainingJob | None) -> Survey:
         wanted = wanted_from(job.spec)
     except ValueError as error:
         raise UsageProblem(f"model.unet: {error}") from error
+    if location.key is None and location.store.uri == job.spec.checkpoint.uri.rstrip("/"):
+        return survey(location.store, wanted)  # the very look of operator and trainer
     return survey_location(location.store, wanted, location.key)
+
+
+def _differing(location: Location, decisive: Judgement, job: DiffusionTrainingJob) -> Table | None:
+    """Look once more, for people: a judgement keeps names that differ, not the shapes of what is only stored."""
+    wanted, verdict = wanted_from(job.spec), decisive.verdict
+    stored = Architecture([])
+    if verdict.unexpected:
+        stored = architecture_of_table(read_folder(location.store, decisive.folder, wanted)[1].weights)
+    return differing_tensors(verdict, stored, wanted.architecture)
 
 
 def _choose(found: Survey, job: DiffusionTrainingJob, endpoint: str | None) -> Choice:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from t2i_api.status import VerdictKind
 from t2i_checkpoint.choose import Archive, BeginWith, Choice, Resume, StartFresh
+from t2i_cli.footnotes import Footnotes, uncut_table
 from t2i_cli.terminal import count_text, printable, size_text
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from t2i_checkpoint.architecture import Architecture
     from t2i_checkpoint.archive_list import ArchiveSummary
     from t2i_checkpoint.inspect import Judgement, Survey
     from t2i_checkpoint.verdict import Verdict
@@ -44,7 +46,9 @@ def place(judgement: Judgement) -> str:
     return judgement.folder or judgement.name
 
 
-def verdict_report(decisive: Judgement, survey: Survey, choice: Choice, uri: str) -> RenderableType:
+def verdict_report(
+    decisive: Judgement, survey: Survey, choice: Choice, uri: str, differing: Table | None
+) -> RenderableType:
     """Return the answer to `verdict`: the decisive checkpoint in full, then a line for each."""
     facts = Table.grid(padding=(0, 2))
     verdict = decisive.verdict
@@ -60,10 +64,10 @@ def verdict_report(decisive: Judgement, survey: Survey, choice: Choice, uri: str
         if value is not None:
             facts.add_row(Text(name, style="dim"), value)
     parts: list[RenderableType] = [facts]
-    if (names := _differing_names(verdict)) is not None:
-        parts.append(names)
+    if differing is not None:
+        parts += [Text(), differing]
     if len(survey.judgements) > 1:
-        parts.append(_all_judgements(survey.judgements))
+        parts += [Text(), _all_judgements(survey.judgements)]
     parts.append(cost_line(survey, uri))
     return Group(*parts)
 
@@ -95,68 +99,74 @@ def _agreement(verdict: Verdict) -> str:
     return f"{verdict.matched_parameter_share:.1%} of the parameters; tensors: {listed}"
 
 
-def _differing_names(verdict: Verdict) -> Table | None:
-    """Return the first differing names with both shapes, or None where none differs."""
+def differing_tensors(verdict: Verdict, stored: Architecture, wanted: Architecture) -> Table | None:
+    """Return the first tensors that differ, with both shapes; None where none differs."""
     if not (verdict.mismatched or verdict.missing or verdict.unexpected):
         return None
-    table = Table("first differing tensors", "stored", "wanted", box=None, header_style="dim", pad_edge=False)
+    table = uncut_table(("first differing tensors", "stored", "wanted"))
     for each in verdict.mismatched[:SHOWN_NAMES]:
         table.add_row(cell(each.name), cell(list(each.stored)), cell(list(each.wanted)))
-    for names, stored, wanted in ((verdict.missing, "-", "wanted"), (verdict.unexpected, "stored", "-")):
-        for name in names[:SHOWN_NAMES]:
-            table.add_row(cell(name), stored, wanted)
+    for name in verdict.missing[:SHOWN_NAMES]:
+        table.add_row(cell(name), "-", _shape(wanted, name))
+    for name in verdict.unexpected[:SHOWN_NAMES]:
+        table.add_row(cell(name), _shape(stored, name), "-")
     return table
 
 
-def _all_judgements(judgements: Sequence[Judgement]) -> Table:
-    table = Table("checkpoint", "step", "verdict", "why")
-    table.columns[1].justify = "right"
+def _shape(architecture: Architecture, name: str) -> Text:
+    shape = architecture.shape(name)
+    return cell("?" if shape is None else list(shape))
+
+
+def _all_judgements(judgements: Sequence[Judgement]) -> RenderableType:
+    table = uncut_table(("checkpoint", "step", "verdict", "why"), numeric=("step", "why"))
+    notes = Footnotes()
     for judgement in judgements:
         verdict = judgement.verdict
         kind = cell(verdict.kind, _COLOURS[verdict.kind])
-        table.add_row(cell(place(judgement)), f"{judgement.step:,}", kind, cell(verdict.explanation))
-    return table
+        table.add_row(cell(place(judgement)), f"{judgement.step:,}", kind, notes.number(cell(verdict.explanation)))
+    return Group(table, notes.table())
 
 
 def listing_tables(survey: Survey, archives: Iterable[ArchiveSummary], uri: str) -> RenderableType:
     """Return the answer to `ls`."""
     parts: list[RenderableType] = []
     if survey.judgements:
-        table = Table("checkpoint", "step", "written by", "size", "what it is")
-        for column in (1, 3):
-            table.columns[column].justify = "right"
+        notes = Footnotes()
+        table = uncut_table(("checkpoint", "step", "written by", "size", "is"), numeric=("step", "size", "is"))
         for judgement in survey.judgements:
             table.add_row(
                 cell(place(judgement)),
                 f"{judgement.step:,}",
                 cell(judgement.format),
                 size_text(judgement.size_bytes),
-                _what_it_is(judgement),
+                notes.number(_what_it_is(judgement)),
             )
-        parts.append(table)
+        parts += [table, notes.table()]
     else:
         parts.append(Text("no checkpoints"))
     shown = list(archives)
     if shown:
-        parts.append(archives_table(shown))
+        parts += [Text(), archives_table(shown)]
     parts.append(cost_line(survey, uri))
     return Group(*parts)
 
 
-def archives_table(archives: Iterable[ArchiveSummary]) -> Table:
-    """Return a line an archive."""
-    table = Table("archive", "state", "method", "holds", "size", "why")
-    table.columns[4].justify = "right"
+def archives_table(archives: Iterable[ArchiveSummary]) -> RenderableType:
+    """Return a line an archive, and what each holds."""
+    table = uncut_table(("archive", "state", "method", "size", "holds"), numeric=("size", "holds"))
+    notes = Footnotes()
     for archive in archives:
+        why = archive.fault or "; ".join(sorted({each.explanation for each in archive.folders}))
+        holds = ", ".join(each.folder for each in archive.folders)
         table.add_row(
             cell(archive.name),
             cell(archive.state),
             cell(archive.method or "-"),
-            cell(", ".join(each.folder for each in archive.folders) or "-"),
             size_text(archive.size_bytes),
-            cell(archive.fault or "; ".join(sorted({each.explanation for each in archive.folders}))),
+            notes.number(cell(f"{holds}: {why}" if holds else why)),
         )
-    return table
+    return Group(table, notes.table())
 
 
 def inspection_report(judgement: Judgement, survey: Survey, uri: str) -> RenderableType:
@@ -186,11 +196,10 @@ def inspection_report(judgement: Judgement, survey: Survey, uri: str) -> Rendera
     for name, value in rows:
         if value and not (name == "tensors" and not summary.tensors):
             facts.add_row(Text(name, style="dim"), value if isinstance(value, Text) else cell(value))
-    objects = Table("object", "size", "written")
-    objects.columns[1].justify = "right"
+    objects = uncut_table(("object", "size", "written"), numeric=("size",))
     for info in judgement.objects:
         objects.add_row(cell(info.key), size_text(info.size), f"{info.modified_at:%Y-%m-%d %H:%M:%S}")
-    return Group(facts, objects, cost_line(survey, uri))
+    return Group(facts, Text(), objects, cost_line(survey, uri))
 
 
 def _what_it_is(judgement: Judgement) -> Text:
