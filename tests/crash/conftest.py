@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def laboratory(s3_server: S3Server) -> Iterator[Laboratory]:
-    with Laboratory(TestedStore.versitygw(s3_server)) as opened:
+    with Laboratory(TestedStore.of(s3_server)) as opened:
         yield opened
 
 

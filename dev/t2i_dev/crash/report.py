@@ -76,7 +76,7 @@ def crash_matrix(
     with (
         tempfile.TemporaryDirectory(prefix="crash-") as directory,
         S3Server.start(Path(directory) / "s3") as server,
-        Laboratory(TestedStore.versitygw(server)) as laboratory,
+        Laboratory(TestedStore.of(server)) as laboratory,
     ):
         chosen = {name: suite for name, suite in SUITES.items() if name.startswith(only)}
         results = {name: _run(console, laboratory, name, suite, Path(directory)) for name, suite in chosen.items()}

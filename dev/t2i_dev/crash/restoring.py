@@ -1,5 +1,6 @@
 """Scenarios: an archive is copied back to where it lay, alone and past an archiver that was stopped in its midst."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -15,6 +16,8 @@ from t2i_dev.crash.scenario import Objects, changed
 from t2i_dev.faults import Fault, S3Request
 
 _MARK = "RESTORED.json"
+# While a copy in parts is under way: which upload it is, so that the next process goes on with exactly that one.
+_NOTE = re.compile(r"archive/[^/]+/uploads/[0-9a-f]{32}/[0-9a-f]{32}\.json")
 
 
 @dataclass(frozen=True)
@@ -37,9 +40,10 @@ class RestoreScenario:
         return {"checkpoint-5000/optimizer.bin": b"somebody's own"}
 
     def may_change(self, key: str) -> bool:
-        """What was archived, at its old place, and the mark that says so."""
+        """What was archived, at its old place; the mark that says so; the note of an upload under way."""
         found = ARCHIVED.fullmatch(key) or POINTER.fullmatch(key)
-        return key in self.originals or (found is not None and found["key"] == _MARK)
+        is_mark = found is not None and found["key"] == _MARK
+        return key in self.originals or is_mark or _NOTE.fullmatch(key) is not None
 
     def violations(self, now: Objects) -> Iterator[str]:
         """The archive stays whole; what is back is the original; a manifest comes last."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -29,10 +29,22 @@ class TestedStore:
     files: Path | None = None
 
     @classmethod
-    def versitygw(cls, server: S3Server) -> Self:
-        """The default server, whose objects lie as plain files."""
+    def of(cls, server: "S3Server | TestedStore") -> "TestedStore":
+        """The default server, whose objects lie as plain files; or another one as it is."""
+        if isinstance(server, TestedStore):
+            return server
         files = server.directory / "data" / server.bucket
         return cls("versitygw", server.endpoint, server.access_key, server.secret_key, server.bucket, files)
+
+    def environment(self) -> dict[str, str]:
+        """What boto3 reads to use this store by default."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": self.access_key,
+            "AWS_SECRET_ACCESS_KEY": self.secret_key,
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+        }
 
     def independent(self) -> "IndependentReader":
         """Return a way into the bucket that shares nothing with the code under test."""
