@@ -16,18 +16,12 @@ from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.archive_reference import archived_references
 from t2i_checkpoint.contents import Contents, read_contents
 from t2i_checkpoint.describe import describe
-from t2i_checkpoint.discovery import (
-    Candidate,
-    CheckpointFormat,
-    candidate_at,
-    candidates,
-    candidates_below,
-    find_weights,
-)
+from t2i_checkpoint.discovery import Candidate, CheckpointFormat, candidate_at, candidates, candidates_below
 from t2i_checkpoint.header_memory import HeaderMemory
 from t2i_checkpoint.layout import CHECKPOINTS, STRAY_PREFIXES, SURVEY_PREFIX, WEIGHTS_SUFFIXES, parse_name
 from t2i_checkpoint.summary import ContentsSummary, summarise
 from t2i_checkpoint.verdict import Verdict, Wanted, compare
+from t2i_checkpoint.weights_files import folder_parts, is_part
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -181,11 +175,12 @@ def _candidates_at(store: Store, key: str | None) -> Sequence[Candidate]:
     if key is not None:
         return [_candidate(store, key)]
     listing = list(islice(store.list(""), _MAX_OBJECTS))
-    itself = candidate_at("", _root_name(store), listing)
-    if parse_name(_root_name(store)) is not None:
-        return [itself]
-    below = candidates_below(listing)
-    return below or ([itself] if find_weights(itself.objects).format is not CheckpointFormat.UNKNOWN else [])
+    root = _root_name(store)
+    if parse_name(root) is not None:
+        return [candidate_at("", root, listing)]
+    # A job's root holds archives and samples too, a bucket anything: of these nothing makes it a checkpoint.
+    itself = candidate_at("", root, (info for info in listing if is_part(info.key)))
+    return candidates_below(listing) or ([itself] if folder_parts(itself.objects).holds_weights else [])
 
 
 def _candidate(store: Store, folder: str) -> Candidate:

@@ -65,6 +65,8 @@ class SavedState:
 
 def saved_state(tree: Any) -> SavedState:
     """Take a tree of `torch.load` apart; no weights in it gives an empty table."""
+    if isinstance(tree, Mapping) and tree.keys() == {"app"}:  # what torch.distributed.checkpoint's examples save
+        tree = tree["app"]
     if not isinstance(tree, Mapping):
         return SavedState({})
     weights, ema = split_average(_model(tree))

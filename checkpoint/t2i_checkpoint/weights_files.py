@@ -44,6 +44,7 @@ _OTHER_MODELS = {
 }
 _MODEL_FOLDERS = {"unet", "transformer"}
 _AVERAGES = {"unet_ema", "ema_unet", "ema", "model_ema", "ema_model"}
+_STATE_FOLDERS = ("pytorch_model", "optimizer")  # of FSDP and DeepSpeed below Accelerate
 _PREFERRED = (WEIGHTS, "model.safetensors", "diffusion_pytorch_model.safetensors")
 _PREFERRED_PICKLES = ("unet/diffusion_pytorch_model.bin", "pytorch_model.bin", "diffusion_pytorch_model.bin")
 _OPTIMIZERS = ("optimizer.bin", "optimizer.pt", "optimizer.pth")
@@ -83,6 +84,11 @@ class FolderParts:
     optimizer: str | None
     resume_state: tuple[str, ...]
 
+    @property
+    def holds_weights(self) -> bool:
+        """Whether there are weights, decided or not."""
+        return self.weights.path is not None or bool(self.weights.paths)
+
 
 def folder_parts(paths: Iterable[str]) -> FolderParts:
     """Sort a foreign checkpoint's paths, relative to its folder, into parts."""
@@ -120,6 +126,13 @@ def find_weights(paths: Iterable[str]) -> WeightsFile:
         if preferred in pickles:
             return WeightsFile(CheckpointFormat.PICKLE, preferred)
     return _decide(pickles, CheckpointFormat.PICKLE) or WeightsFile(CheckpointFormat.UNKNOWN, None)
+
+
+def is_part(path: str) -> bool:
+    """Whether a path looks like a part of the checkpoint that its folder is, whatever the folder is called."""
+    folder, _, name = path.rpartition("/")
+    known = _MODEL_FOLDERS | _AVERAGES | _OTHER_MODELS
+    return bool(name) and (not folder or folder in known or folder.startswith(_STATE_FOLDERS)) and "/" not in folder
 
 
 def is_average(path: str) -> bool:

@@ -8,6 +8,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 from diffusers import UNet2DConditionModel
+from torch.distributed.checkpoint.format_utils import dcp_to_torch_save
+from torch.distributed.checkpoint.state_dict import get_state_dict
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from t2i_api.presets import PRESETS
 from t2i_api.status import VerdictKind
@@ -17,6 +20,7 @@ from t2i_checkpoint.unet import unet_architecture
 from t2i_checkpoint.verdict import Wanted
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 
@@ -63,6 +67,30 @@ def test_an_accelerate_state_in_pickles_is_read_without_unpickling(tmp_path: Pat
         VerdictKind.INFERENCE_ONLY,
         "WeightsWithoutResumeState",
     )
+
+
+@pytest.mark.parametrize("wrap", [lambda state: state, lambda state: {"app": state}], ids=["plain", "torchtitan"])
+def test_a_distributed_checkpoint_is_known_but_has_to_be_converted(
+    tmp_path: Path, unet: Any, wanted: Wanted, wrap: Callable[[dict[str, Any]], dict[str, Any]]
+) -> None:
+    optimizer = torch.optim.AdamW(unet.parameters())
+    for parameter in unet.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    model_state, optimizer_state = get_state_dict(unet, optimizer)
+    state = wrap({"model": model_state, "optimizer": optimizer_state})
+    save(state, checkpoint_id=str(tmp_path / "checkpoint-5"), no_dist=True)
+    judgement = survey(LocalStore(tmp_path), wanted).judgements[0]
+    assert judgement.format == "distributed"
+    assert (judgement.verdict.kind, judgement.verdict.reason) == (VerdictKind.INFERENCE_ONLY, "NotLoadable")
+    assert "dcp_to_torch" in judgement.verdict.explanation
+    assert judgement.contents_summary.optimizer == "optimizer state of 208 parameters"
+    assert not judgement.verdict.usable_as_initial_weights
+    converted = tmp_path / "checkpoint-6.pt"
+    dcp_to_torch_save(tmp_path / "checkpoint-5", converted)
+    verdict = survey(LocalStore(tmp_path), wanted).judgements[0].verdict
+    assert verdict.usable_as_initial_weights
+    assert verdict.matched_parameter_share == 1.0
 
 
 @pytest.mark.parametrize("name", sorted(PRESETS))

@@ -146,6 +146,19 @@ def test_folders_of_other_programs_are_found_by_their_names(
     assert [judgement.step for judgement in survey(store, wanted).judgements] == [5, 4, 3]
 
 
+def test_an_archive_does_not_make_a_jobs_root_a_checkpoint(
+    store: Store, checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture
+) -> None:
+    # After `t2i checkpoint archive`, `ls` of the root judged the archived files as one checkpoint.
+    weights = checkpoints.tensors(old_unet)
+    archived = "archive/20251214T221758Z-custom-unet/checkpoints/checkpoint-5/model.safetensors"
+    checkpoints.files("", {archived: weights, "samples/step-00000005/a.bin": b"x", "metrics.jsonl": b"{}"})
+    checkpoints.files("checkpoints_backup/checkpoint-4", {"model.safetensors": weights})
+    checkpoints.files("some/other/run", {"model.safetensors": weights})
+    assert survey_location(store, wanted).judgements == ()
+    assert survey(store, wanted).judgements == ()
+
+
 def test_a_retired_folder_is_passed_over(store: Store, checkpoints: CheckpointWriter, wanted: Wanted) -> None:
     folder = checkpoints.own(9, wanted.architecture)
     checkpoints.own(8, wanted.architecture)
