@@ -2,7 +2,8 @@
 """What judging a 13.8 GB SD 1.5 checkpoint costs over a real S3 server, against downloading it.
 
 The files are sparse: real headers, manifest and sizes, no data. They are laid directly into the server's directory,
-because uploading gigabytes of zeros would measure something else. Run `python bench/preflight.py [--json]`.
+because uploading gigabytes of zeros would measure something else. Run `python bench/preflight.py [--json]`; how long
+"download, then load and catch" takes beside it is measured by `bench/verdict.py`.
 """
 
 from __future__ import annotations
@@ -11,95 +12,34 @@ import argparse
 import json
 import statistics
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from t2i_api.presets import PRESETS
-from t2i_checkpoint import layout
-from t2i_checkpoint.inspect import Survey, survey
-from t2i_checkpoint.manifest import Manifest, ManifestFile
+from t2i_api.job import DiffusionTrainingJob
+from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.open import open_store
-from t2i_checkpoint.optimizer import optimizer_architecture
 from t2i_checkpoint.store import Credentials
-from t2i_checkpoint.unet import unet_architecture
-from t2i_checkpoint.verdict import Meaning, Wanted
+from t2i_checkpoint.wanted import wanted_from
+from t2i_dev.corpus.full_size import save_full_size
+from t2i_dev.corpus.jobs import Task, job_document
 from t2i_dev.s3_server import S3Server
 
 if TYPE_CHECKING:
-    from t2i_checkpoint.architecture import Architecture
+    from t2i_checkpoint.inspect import Survey
 
-FLOAT32_BYTES = 4
-MEANING = Meaning("epsilon", "scaled_linear, 1000 timesteps", 0.18215, None)
-NO_DIGEST = "0" * 64  # nobody reads the data of a sparse file
 RUN = "sd15"
-
-
-def write_sparse(path: Path, architecture: Architecture) -> ManifestFile:
-    """Write a safetensors file with the true header and a hole in place of the tensors."""
-    table, position = {}, 0
-    for name, parameter in architecture.parameters.items():
-        end = position + parameter.count * FLOAT32_BYTES
-        table[name] = {"dtype": "F32", "shape": list(parameter.shape), "data_offsets": [position, end]}
-        position = end
-    header = json.dumps(table, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % 8)  # as the safetensors library aligns it
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        file.truncate(8 + len(header) + position)
-    size = path.stat().st_size
-    return ManifestFile(path=path.name, size=size, sha256=NO_DIGEST, header_bytes=8 + len(header))
-
-
-def write_checkpoint(root: Path, model: Architecture, step: int) -> None:
-    """Write weights, EMA, optimizer and manifest of one checkpoint below `root`."""
-    folder = root / layout.checkpoint_folder(step, "bench")
-    contents = {
-        layout.WEIGHTS: model,
-        layout.EMA_WEIGHTS: model,
-        layout.OPTIMIZER: optimizer_architecture(model),
-    }
-    files = tuple(
-        write_sparse(folder / path, architecture).model_copy(update={"path": path})
-        for path, architecture in contents.items()
-    )
-    for path in (layout.TRAINER_STATE, layout.NULL_EMBEDDING):  # never opened by a verdict
-        (folder / path).write_bytes(b"{}")
-        files += (ManifestFile(path=path, size=2, sha256=NO_DIGEST),)
-    manifest = Manifest(
-        step=step,
-        writer="bench",
-        created_at=datetime.now(UTC),
-        files=files,
-        architecture_fingerprint=model.fingerprint(),
-        parameter_order=model.names,
-        samples_seen=step * 256,
-        epoch=0,
-        position_in_epoch=0,
-        world_size=8,
-        global_batch_size=256,
-        seed=0,
-        prediction_type=MEANING.prediction_type,
-        noise_schedule=MEANING.noise_schedule,
-        latent_scale=MEANING.latent_scale,
-        null_embedding_sha256=MEANING.null_embedding_sha256,
-        library_versions={},
-    )
-    (folder / layout.MANIFEST).write_bytes(manifest.to_json())
 
 
 def measure(directory: Path, repeats: int) -> list[Survey]:
     """Start a server, lay the checkpoint into it and judge it `repeats` times, each with a new connection."""
-    model = unet_architecture(PRESETS["stable-diffusion-v1"])
     with S3Server.start(directory) as server:
-        write_checkpoint(directory / "data" / server.bucket / RUN, model, 5000)
-        surveys = []
-        for _ in range(repeats):
-            credentials = Credentials(server.access_key, server.secret_key)
-            store = open_store(f"s3://{server.bucket}/{RUN}", endpoint=server.endpoint, credentials=credentials)
-            surveys.append(survey(store, Wanted(model, MEANING)))
-        return surveys
+        save_full_size(directory / "data" / server.bucket / RUN, Task.SD1, 5000)
+        uri = f"s3://{server.bucket}/{RUN}"
+        wanted = wanted_from(DiffusionTrainingJob.from_object(job_document(Task.SD1, uri)).spec)
+        credentials = Credentials(server.access_key, server.secret_key)
+        return [
+            survey(open_store(uri, endpoint=server.endpoint, credentials=credentials), wanted) for _ in range(repeats)
+        ]
 
 
 def figures(surveys: list[Survey]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from t2i_dev.corpus.jobs import UNETS, Task
 from t2i_dev.corpus.ldm_companions import AutoencoderKL, OpenClipText, below, clip_text, flat_ema, schedule_buffers
 from t2i_dev.corpus.row import Row, Then
 from t2i_dev.corpus.rows_single_files import UNET
-from t2i_dev.corpus.sparse import diffusers_unet, shapes, write_sparse
+from t2i_dev.corpus.sparse import write_sparse
+from t2i_dev.corpus.true_shapes import diffusers_unet, shapes
 
 _CLIP: Final = "cond_stage_model.transformer.text_model."
 _VAE: Final = "first_stage_model."
@@ -24,7 +25,7 @@ _HALF: Final = "F16"
 
 
 def _folder(task: Task, root: Path, dtype: str = "F32") -> None:
-    write_sparse(root / "checkpoint-500" / layout.WEIGHTS, diffusers_unet(UNETS[task]), dtype)
+    write_sparse(root / "checkpoint-500" / layout.WEIGHTS, shapes(diffusers_unet(UNETS[task]).state_dict()), dtype)
 
 
 def _sd1(root: Path) -> None:

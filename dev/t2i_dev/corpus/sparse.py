@@ -1,13 +1,8 @@
 """Files of true size and true header whose tensors are holes: gigabytes on a listing, kilobytes on the disk."""
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, cast
-
-import torch
-from diffusers import UNet2DConditionModel
-from torch import nn
+from typing import Any, Final
 
 from t2i_checkpoint.architecture import Architecture
 
@@ -30,15 +25,3 @@ def write_sparse(path: Path, architecture: Architecture, dtype: str = "F32") -> 
         file.write(len(header).to_bytes(8, "little") + header)
         file.truncate(8 + len(header) + position)
     return 8 + len(header)
-
-
-def diffusers_unet(config: Mapping[str, Any]) -> Architecture:
-    """Return names and shapes of the real UNet2DConditionModel, built on the meta device."""
-    with torch.device("meta"):
-        model: nn.Module = cast("Any", UNet2DConditionModel)(**config)
-    return shapes(model.state_dict())
-
-
-def shapes(state: Mapping[str, torch.Tensor]) -> Architecture:
-    """Return names and shapes of a state dict."""
-    return Architecture.from_shapes({name: tuple(each.shape) for name, each in state.items()})
