@@ -72,8 +72,9 @@ def is_average(prefix: str) -> bool:
 
 
 def is_other_part(name: str) -> bool:
-    """Whether a tensor without prefix belongs to another model of the pipeline, or to a schedule."""
-    return name in _BUFFERS or name.partition(".")[0] in _OTHER_PARTS
+    """Whether a tensor without prefix belongs to another model of the pipeline, to a schedule, or to an average."""
+    first, _, rest = name.partition(".")
+    return name in _BUFFERS or first in _OTHER_PARTS or bool(rest and is_average(first))
 
 
 def _without_wrappers(name: str) -> str:

@@ -89,6 +89,15 @@ def test_the_model_itself_is_taken_before_its_average() -> None:
     assert all(name == f"model.{new}" for name, new in renaming.names.items())
 
 
+@pytest.mark.parametrize("average", ["ema", "ema_model", "unet_ema", "model_ema"])
+def test_an_average_beside_plain_names_is_left_out(average: str) -> None:
+    beside = {f"{average}.{name}": p.shape for name, p in WANTED.parameters.items()}
+    renaming = find_renaming(renamed(str, beside), WANTED)
+    assert renaming is not None
+    assert renaming.name is RenamingName.NONE
+    assert len(renaming.ignored) == len(WANTED)
+
+
 def test_an_average_alone_is_taken() -> None:
     renaming = find_renaming(renamed(lambda n: f"ema_model.module.{n}"), WANTED)
     assert renaming is not None
