@@ -32,7 +32,7 @@ that shares no code with the client looks at the whole bucket:
 - whatever has a manifest is whole;
 - no key outside the plan was named by a request, changed or created; neighbours whose names begin alike are canaries.
 
-In the end the bucket must be what a run without faults leaves, and no multipart upload may be left open.
+In the end the bucket must be what a run without faults leaves, and no multipart upload with parts may be left open.
 
 | fault | what happens to the request |
 |---|---|

@@ -100,6 +100,14 @@ class IndependentReader:
         )
 
     def open_uploads(self, prefix: str) -> list[str]:
-        """Return the keys of multipart uploads that nobody completed or aborted."""
-        found = self._client.list_multipart_uploads(Bucket=self._store.bucket, Prefix=prefix)
-        return [upload["Key"] for upload in found.get("Uploads", [])]
+        """Return the keys of multipart uploads that hold parts (which are paid for) and that nobody ended.
+
+        An upload without parts costs nothing, and whoever lost the answer to its creation cannot know of it.
+        """
+        bucket = self._store.bucket
+        found = self._client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
+        return [
+            upload["Key"]
+            for upload in found
+            if self._client.list_parts(Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]).get("Parts")
+        ]
