@@ -37,3 +37,11 @@ def local_cluster() -> Iterator[LocalCluster]:
     """The full cluster, which runs pods; tests keep apart by namespaces of their own."""
     with LocalCluster.start(_cluster_name("node"), with_owner=True) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def process_cluster() -> Iterator[LocalCluster]:
+    """A control plane with the node that runs pods as plain processes."""
+    with LocalCluster.start(_cluster_name("processes"), node=False, with_owner=True) as cluster:
+        cluster.add_process_node()
+        yield cluster

@@ -1,8 +1,6 @@
 """The same chart and the same job on the development node without containers: what machines without root get."""
 
 import json
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,7 +8,6 @@ import pytest
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import Credentials, Store
 from t2i_dev.cluster import LocalCluster
-from t2i_dev.cluster.local_cluster import stop_cluster
 from t2i_dev.demo.environment import create_secret, install_chart
 from t2i_dev.demo.job_view import JobView, finished
 from t2i_dev.demo.plan import BUCKET_URI, short_plan
@@ -21,14 +18,8 @@ STEPS = 6
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    name = f"test-process-node-{os.getpid()}"
-    started = LocalCluster.start(name, node=False, with_owner=True)
-    try:
-        started.add_process_node()
-        yield started
-    finally:
-        stop_cluster(name)
+def cluster(process_cluster: LocalCluster) -> LocalCluster:
+    return process_cluster
 
 
 def store_of(cluster: LocalCluster, uri: str) -> Store:

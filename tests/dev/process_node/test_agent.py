@@ -1,29 +1,21 @@
 """The process node on a real control plane: the scheduler places pods on it, the API server sees how they end."""
 
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from t2i_dev.cluster import LocalCluster
-from t2i_dev.cluster.local_cluster import stop_cluster
 
 pytestmark = pytest.mark.cluster
 SECONDS = 30.0
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[LocalCluster]:
-    name = f"test-processes-{os.getpid()}"
-    started = LocalCluster.start(name, node=False, with_owner=True)
-    try:
-        started.add_process_node()
-        yield started
-    finally:
-        stop_cluster(name)
+def cluster(process_cluster: LocalCluster) -> LocalCluster:
+    return process_cluster
 
 
 def pod(name: str, script: str, **container: Any) -> dict[str, Any]:
