@@ -97,6 +97,23 @@ def test_an_ldm_file_is_named_as_the_model_it_is(original: ldm.LdmConfig, descri
     assert unet_architecture_from_mapping(rebuilt.config).count == Architecture.from_shapes(ldm.shapes(original)).count
 
 
+def test_depths_of_single_layers_are_recovered() -> None:
+    """SSD-1B: SDXL with transformer blocks taken out layer by layer."""
+    config = {
+        "block_out_channels": [32, 64, 128],
+        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"],
+        "up_block_types": ["CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"],
+        "mid_block_type": None,
+        "transformer_layers_per_block": [1, [2, 2], [4, 4]],
+        "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
+    }
+    model = unet_architecture_from_mapping(config)
+    rebuilt = rebuild(model)
+    assert rebuilt is not None
+    assert rebuilt.config is not None
+    assert unet_architecture_from_mapping(rebuilt.config).diff(model).is_empty
+
+
 def test_published_values_that_leave_no_trace_are_the_published_ones() -> None:
     sdxl = rebuild(Architecture.from_shapes(ldm.shapes(ldm.SDXL)))
     unclip = rebuild(Architecture.from_shapes(ldm.shapes(replace(ldm.SD2, labels=2048))))

@@ -99,6 +99,12 @@ AUDIO_LDM = {
     "class_embeddings_concat": True,
     "projection_class_embeddings_input_dim": 512,
 }
+SSD_1B = {
+    **SDXL,
+    "mid_block_type": None,
+    "transformer_layers_per_block": [1, [2, 2], [4, 4]],
+    "reverse_transformer_layers_per_block": [[4, 4, 10], [2, 1, 1], 1],
+}
 X4_UPSCALER = {
     "in_channels": 7,
     "block_out_channels": [256, 512, 512, 1024],
@@ -156,6 +162,7 @@ def derived(config: dict[str, Any]) -> list[tuple[str, tuple[int, ...]]]:
         pytest.param({**KANDINSKY_22, "addition_embed_type": "image_hint"}, None, id="Kandinsky 2.2 with a hint"),
         pytest.param(LATENT_UPSCALER, None, id="latent upscaler (k-diffusion)"),
         pytest.param(AUDIO_LDM, None, id="AudioLDM"),
+        pytest.param(SSD_1B, None, id="SSD-1B"),
         pytest.param(X4_UPSCALER, None, id="x4 upscaler"),
         pytest.param({**SD15, "attention_type": "gated"}, None, id="GLIGEN"),
         pytest.param({**SD15, "attention_type": "gated-text-image"}, None, id="GLIGEN, text and image"),
