@@ -6,14 +6,15 @@ Every header is still read; only equal bytes are not checked and taken apart aga
 from __future__ import annotations
 
 import hashlib
+import threading
 from copy import copy
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from t2i_checkpoint.describe import model_phrase
 from t2i_checkpoint.headers.safetensors import LENGTH_BYTES, MAX_HEADER_BYTES, header_length, parse_header
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable
+    from collections.abc import Callable, Hashable
 
     from t2i_checkpoint.architecture import Architecture
     from t2i_checkpoint.headers.safetensors import SafetensorsHeader
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.store import ObjectInfo
 
 _MOST = 8  # a prefix rarely holds more than weights and optimizer of two or three models
+_MOST_TREES = 2  # each is a few megabytes
 
 _V = TypeVar("_V")
 
@@ -31,6 +33,8 @@ class HeaderMemory:
     def __init__(self) -> None:
         self.looks_at_optimizers = True
         self._headers: dict[Hashable, SafetensorsHeader] = {}
+        self._trees: dict[Hashable, Any] = {}
+        self._one_tree = threading.Lock()
         self._phrases: dict[Architecture, str] = {}
 
     def without_optimizers(self) -> HeaderMemory:
@@ -53,6 +57,18 @@ class HeaderMemory:
             _remember(self._headers, known, header)
         return header
 
+    def tree(self, known: Hashable, make: Callable[[], Any]) -> Any:
+        """Return what `make` gave for an equal pickle, for `headers.torch_zip.read_torch_zip`.
+
+        One at a time: Python's lock lets no more be parsed at once anyway, and a hostile one may take 64 MB.
+        """
+        with self._one_tree:
+            tree = self._trees.get(known)
+            if tree is None:
+                tree = make()
+                _remember(self._trees, known, tree, most=_MOST_TREES)
+            return tree
+
     def phrase(self, architecture: Architecture) -> str:
         """Return `model_phrase(architecture)`."""
         phrase = self._phrases.get(architecture)
@@ -65,7 +81,7 @@ class HeaderMemory:
 _K = TypeVar("_K", bound="Hashable")
 
 
-def _remember(known: dict[_K, _V], key: _K, value: _V) -> None:
+def _remember(known: dict[_K, _V], key: _K, value: _V, most: int = _MOST) -> None:
     known[key] = value
-    while len(known) > _MOST:
+    while len(known) > most:
         known.pop(next(iter(known)), None)

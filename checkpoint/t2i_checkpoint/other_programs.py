@@ -97,7 +97,9 @@ def _read(
         by_key = {item.key: item for item in candidate.objects.values()}
         match file.format:
             case CheckpointFormat.PICKLE:
-                return saved_state(read_torch_zip(reads.as_store, info, expected_bytes=guess))
+                remembered = None if memory is None else memory.tree
+                tree = read_torch_zip(reads.as_store, info, expected_bytes=guess, remembered=remembered)
+                return saved_state(tree)
             case CheckpointFormat.DISTRIBUTED:
                 return saved_state_of_names(read_distributed(reads.as_store, info, by_key))
             case CheckpointFormat.SHARDED:

@@ -131,6 +131,19 @@ def test_the_model_is_found_whatever_is_wrapped_around_it(  # noqa: PLR0913, PLR
         assert_same(directory_store, plan.ema, run.average)
 
 
+def test_equal_pickles_of_different_files_are_loaded_each_from_its_own(
+    directory_store: LocalStore, wanted: Wanted, run: Run
+) -> None:
+    # A survey takes equal pickles apart once; a load plan must not take another file's places from that.
+    for step, tensors in enumerate((run.weights, run.average)):
+        write(directory_store, f"checkpoint-{step}.pt", {"model": tensors})
+    found = survey(directory_store, wanted).judgements
+    assert [judgement.verdict.reason for judgement in found] == [WEIGHTS_ONLY, WEIGHTS_ONLY]
+    for judgement, tensors in zip(found, (run.average, run.weights), strict=True):
+        plan = load_plan(directory_store, judgement, wanted, allow_partial=False)
+        assert_same(directory_store, plan.weights, tensors)
+
+
 def test_an_optimizer_over_parameters_in_another_order_is_named(
     directory_store: LocalStore, wanted: Wanted, run: Run
 ) -> None:

@@ -6,6 +6,7 @@ Layout: `<root>/data.pkl`, the value; `<root>/data/<key>`, a storage each; `<roo
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
@@ -16,10 +17,12 @@ from t2i_checkpoint.headers.torch_builder import TorchBuilder
 from t2i_checkpoint.headers.zip_directory import PADDING_BYTES, parse_local_header, read_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from t2i_checkpoint.headers.zip_directory import Member
     from t2i_checkpoint.store import ObjectInfo, Store
+
+    _Key = tuple[bytes, tuple[tuple[str, int], ...]]
 
 MAX_PICKLE_BYTES = 4 * 1024 * 1024
 WHOLE_FILE_BYTES = 64 * 1024  # no more than this costs less as one request
@@ -33,11 +36,19 @@ _WAY_OUT = (
 _LEGACY_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # 0x1950a86a20f9469cfc6c, torch 0.1.10 to 1.5
 
 
-def read_torch_zip(store: Store, info: ObjectInfo, *, expected_bytes: int) -> Any:
+def read_torch_zip(
+    store: Store,
+    info: ObjectInfo,
+    *,
+    expected_bytes: int,
+    remembered: Callable[[_Key, Callable[[], Any]], Any] | None = None,
+) -> Any:
     """Return the saved value: dict, list, tuple, str, int, float, bool and None, StoredTensor and Opaque leaves.
 
     `expected_bytes` is the guessed length of a safetensors header for the same tensors, never believed. One ranged read
-    for small files, two where the guess is enough, three otherwise. Raises HeaderError, or StoreError.
+    for small files, two where the guess is enough, three otherwise. `remembered(key, make)` may return what it got for
+    an equal pickle over members of equal sizes, whose tensors then have that file's places. Raises HeaderError, or
+    StoreError.
     """
     file = RangedObject(store, info)
     is_small = info.size <= WHOLE_FILE_BYTES
@@ -48,8 +59,14 @@ def read_torch_zip(store: Store, info: ObjectInfo, *, expected_bytes: int) -> An
     root = _root(members)
     raw = _value(file, root, members)
     del file
-    budget = Budget()
-    return read_pickle(raw, TorchBuilder(info, root, members, budget), budget)
+
+    def make() -> Any:
+        budget = Budget()
+        return read_pickle(raw, TorchBuilder(info, root, members, budget), budget)
+
+    if remembered is None:
+        return make()
+    return remembered((sha256(raw).digest(), tuple((member.name, member.size) for member in members.values())), make)
 
 
 def _root(members: Mapping[str, Member]) -> str:
