@@ -22,6 +22,7 @@ from t2i_trainer.checkpointing.restore import (
     open_fetched,
     refuse_null_embedding,
 )
+from t2i_trainer.checkpointing.retention import retire_checkpoints
 from t2i_trainer.checkpointing.state import TrainingState, weights_sha256
 from t2i_trainer.ema import ExponentialMovingAverage
 from t2i_trainer.failures import TrainerError
@@ -119,6 +120,9 @@ class Starter:
         self._compare_data(fetched.trainer_state.dataset_size, fetched.trainer_state.dataset_sha256)
         self.telemetry.resumed(state.step, name, fetched.trainer_state.loss_smoothed)
         metrics = MetricsLog.resumed(self.store, state.step)
+        if self.world.leads:
+            # The attempt before may have been killed in its last retention; this checkpoint was read back and checked.
+            retire_checkpoints(self.store, fetched.manifest, self.configuration.spec.checkpoint.retain)
         self.world.wait()
         if self.world.leads_pod:
             shutil.rmtree(directory)  # as large as three models, and scratch space is small

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 from diffusers import UNet2DConditionModel
 
+from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.trainer.resume.conftest import Story
+    from tests.trainer.resume.conftest import Cluster, Story
 
 
 def test_only_the_newest_checkpoints_are_kept(story: Story) -> None:
     assert [manifest.step for manifest in story.undisturbed.manifests()] == [story.steps - story.every, story.steps]
     assert len(story.disturbed.manifests()) == 2
+
+
+def test_a_deletion_that_was_cut_off_is_finished_by_the_next_resume(
+    story: Story, cluster_at: Callable[..., Cluster], tmp_path: Path
+) -> None:
+    shutil.copytree(story.undisturbed.folder / "bucket", tmp_path / "bucket")
+    again = cluster_at(tmp_path)
+    older, newest = (layout.checkpoint_folder(each.step, each.writer) for each in again.manifests())
+    again.store.create(f"{older}/{layout.RETIRED}", b"{}")
+    again.store.delete([f"{older}/{layout.MANIFEST}", f"{older}/{layout.WEIGHTS}"])
+    resume_from = newest.removeprefix(layout.CHECKPOINTS)
+    (pod,) = again.start(2, workers=1, processes=1, resume_from=resume_from)
+    pod.expect(ExitCode.SUCCEEDED)
+    assert {info.key.split("/")[1] for info in again.store.list(layout.CHECKPOINTS)} == {resume_from}
 
 
 def test_pictures_are_drawn_at_the_end_and_are_the_same(story: Story) -> None:

@@ -1,7 +1,7 @@
 """Which checkpoints are kept: the newest of this very run, never one that something else could still need.
 
-Runs only after a new checkpoint was committed and read back. Looks at nothing newer than that one: after a resume
-from an older step, later folders belong to a history that somebody may want to see.
+Runs only after a checkpoint was committed and read back, by a save or by the resume from it. Looks at nothing newer
+than that one: after a resume from an older step, later folders belong to a history that somebody may want to see.
 
 A folder is marked before anything of it is deleted and the mark goes last, so that a deletion which was cut off is
 finished by the next one, and nobody mistakes the rest for a save that was cut off.
