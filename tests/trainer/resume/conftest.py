@@ -272,17 +272,8 @@ def story(
         pods = wild.start(3, workers=1, processes=2, resume_from=wild.newest_name())
         for pod in pods:
             pod.expect(ExitCode.SUCCEEDED)
-        yield Story(
-            calm,
-            wild,
-            killed_after,
-            stopped_after,
-            stop_messages,
-            peer_codes,
-            progress,
-            metrics,
-            [pod.message for pod in pods],
-        )
+        ends = [pod.message for pod in pods]
+        yield Story(calm, wild, killed_after, stopped_after, stop_messages, peer_codes, progress, metrics, ends)
     finally:
         calm.stop()
         wild.stop()
