@@ -34,7 +34,7 @@ from t2i_cli.terminal import Output, OutputOption, console, count_text, is_inter
 
 RootArgument = Annotated[
     str | None,
-    typer.Argument(metavar="[URI]", help="The job's checkpoint.uri; default: as --job says.", show_default=False),
+    typer.Argument(metavar="URI", help="The job's checkpoint.uri; default: as --job says.", show_default=False),
 ]
 JobOption = Annotated[
     Path | None,

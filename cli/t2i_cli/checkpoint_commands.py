@@ -84,7 +84,7 @@ def verdict(
     ],
     uri: Annotated[
         str | None,
-        typer.Argument(metavar="[URI]", help=f"{URI_HELP} Default: the job's checkpoint.uri.", show_default=False),
+        typer.Argument(metavar="URI", help=f"{URI_HELP} Default: the job's checkpoint.uri.", show_default=False),
     ] = None,
     endpoint: EndpointOption = None,
     output: OutputOption = Output.TABLE,

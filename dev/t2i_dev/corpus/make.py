@@ -17,6 +17,7 @@ INDEX: Final = "corpus.json"
 def make(directory: Path, rows: Iterable[Row] = ROWS, on_row: Callable[[Row], None] = lambda _: None) -> None:
     """Write every row into `directory`/<name>; what an earlier call left under the same name is replaced."""
     torch.set_num_threads(1)
+    directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
     index = []
     for row in rows:

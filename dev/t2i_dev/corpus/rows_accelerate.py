@@ -39,7 +39,8 @@ def _automatic_names(root: Path) -> None:
     save_state(root / "checkpoints" / "checkpoint_7", unet("accelerate-automatic"))
 
 
-def _old_unet(root: Path) -> None:
+def old_unet(root: Path) -> None:
+    """What the team of the story left: `checkpoints/checkpoint-00005000/` of the old UNet."""
     seeded("story")
     save_state(root / "checkpoints" / STEP, CustomUNet())
 
@@ -53,7 +54,7 @@ def _old_unet_beside_new(root: Path) -> None:
     """The job changed its model midway: old checkpoints lie below the new one's steps."""
     from t2i_dev.corpus.own_layout import save_own  # noqa: PLC0415  # two kinds of writers in one prefix
 
-    _old_unet(root)
+    old_unet(root)
     save_own(root, 6000)
 
 
@@ -127,7 +128,7 @@ ROWS: Final = (
     Row("accelerate-wrapped", "UNet and text encoder in one module",
         _wrapped, _K.INFERENCE_ONLY, _OTHER, Then.INITIAL_WEIGHTS),
     Row("story-old-unet", "the story: the home-made UNet's checkpoint where a Diffusers UNet shall train",
-        _old_unet, _K.FOREIGN, "NamesDiffer", Then.ARCHIVE, says=("home-made UNet",)),
+        old_unet, _K.FOREIGN, "NamesDiffer", Then.ARCHIVE, says=("home-made UNet",)),
     Row("story-old-unet-bin", "the same, saved as a torch file",
         _old_unet_torch, _K.FOREIGN, "NamesDiffer", Then.ARCHIVE, says=("home-made UNet",)),
     Row("story-old-beside-new", "old checkpoints below a newer one that fits: what cannot fit is archived first",

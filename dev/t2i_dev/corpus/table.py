@@ -5,6 +5,7 @@ from typing import Final
 from t2i_dev.corpus import (
     rows_accelerate,
     rows_adapters,
+    rows_archived,
     rows_diffusers,
     rows_distributed,
     rows_hostile,
@@ -23,6 +24,7 @@ ROWS: Final[tuple[Row, ...]] = (
     *rows_single_files.ROWS,
     *rows_adapters.ROWS,
     *rows_distributed.ROWS,
+    *rows_archived.ROWS,
     *rows_true_headers.ROWS,
     *rows_hostile.ROWS,
 )
