@@ -7,7 +7,7 @@ RUN := $(UV) run --frozen --no-sync
 CRD := crds/training.t2i.dev_diffusiontrainingjobs.yaml
 CHART_CRD := charts/t2i-operator/files/training.t2i.dev_diffusiontrainingjobs.yaml
 
-.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end format crds images bench cluster-up cluster-down clean
+.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-stores crash-matrix planted-bugs format crds images bench cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -47,6 +47,15 @@ test-cluster: .venv/.synced ## Tests against the real API server and S3 server (
 
 test-end-to-end: .venv/.synced ## The short demo on real pods, with assertions on cluster and bucket (minutes)
 	$(RUN) pytest -q -m end_to_end
+
+test-stores: .venv/.synced ## The tests of checkpoints on SeaweedFS, a second S3 server (built once: ten minutes)
+	$(RUN) pytest -q -p t2i_dev.on_seaweedfs tests/checkpoint tests/crash -k "s3 or (killed and after and not parallel)"
+
+crash-matrix: .venv/.synced ## Kill, stop and fault every side effect of save, archive and restore; write docs/crash-matrix.md
+	$(RUN) t2i-dev crash-matrix --write docs/crash-matrix.md
+
+planted-bugs: .venv/.synced ## Plant known mistakes into a copy of the tree: the tests must turn red for each
+	$(RUN) t2i-dev planted-bugs
 
 format: .venv/.synced ## Format the code
 	$(RUN) ruff format

@@ -29,6 +29,20 @@ _SAVING = (
         (_cell("save", "killed before"),),
     ),
     PlantedBug(
+        "trainer retires before it saves",
+        "lose the older checkpoints when the save is cut off",
+        (
+            Edit(
+                "trainer_image/t2i_trainer/train.py",
+                "            manifest = save_checkpoint(\n",
+                "            for info in list(self.prepared.store.list('checkpoints/step-')):\n"
+                "                self.prepared.store.delete([info.key])\n"
+                "            manifest = save_checkpoint(\n",
+            ),
+        ),
+        ("tests/trainer/test_order_of_writes.py",),
+    ),
+    PlantedBug(
         "manifest before durable files",
         "let a half-written checkpoint look whole",
         (
@@ -179,7 +193,7 @@ _ARCHIVING = (
                 "        store.put(key, intent.to_json())\n",
             ),
         ),
-        (f"{_UNIT}/test_archive.py::test_the_same_second_and_label_never_mixes_two_archives",),
+        ("tests/crash/test_same_name.py",),
     ),
     PlantedBug(
         "commit not create-only",
