@@ -110,7 +110,9 @@ class MoveScenario:
     def end_state(self, now: Objects) -> Mapping[str, bytes]:
         """Names of archives carry times; an archive that was given up may keep copies and documents."""
         state = {key: content for key, content in now.items() if _archive_of(key) is None or key in CANARIES}
-        for root in committed_archives(now):
+        committed = committed_archives(now)
+        state["committed archives"] = str(len(committed)).encode()
+        for root in committed:
             for key, content in now.items():
                 if key.startswith(root):
                     path = key.removeprefix(root)

@@ -282,8 +282,8 @@ _RESTORING = (
         (
             Edit(
                 f"{_CHECKPOINT}/restore.py",
-                "source_etag=archived.etag, create_only=True, listener=meter",
-                "source_etag=archived.etag, create_only=False, listener=meter",
+                "                create_only=True,\n",
+                "                create_only=False,\n",
             ),
         ),
         (f"{_UNIT}/test_restore.py::test_what_appears_during_the_restore_is_not_replaced",),
