@@ -100,7 +100,7 @@ def resumable(
         try:
             listed = list(_parts(connection, destination.key, upload.upload_id))
         except ClientError as error:
-            if has_ended(error):
+            if error_status(error) in _UNTOLD:  # ended meanwhile, too
                 continue
             raise
         described = {part["PartNumber"]: describe_part(part["PartNumber"], part) for part in listed}
