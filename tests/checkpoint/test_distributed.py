@@ -189,6 +189,16 @@ def test_metadata_that_cannot_be_right_is_refused_with_the_reason(value: Any, fa
     assert len(caught.value.detail) < 400
 
 
+def test_memory_that_was_never_spent_is_not_given_back() -> None:
+    """A size made of a list, used as the arguments of a call, once gave back more than it had cost."""
+    foo, size, numbers = b"h\x00", b"h\x01", b"h\x02"
+    remembered = b"cfoo\nFoo\nq\x000ctorch\nSize\nq\x010](" + b"K\x01" * 64 + b"eq\x020"
+    call = foo + size + numbers + b"\x85RR0"
+    with pytest.raises(HeaderError) as caught:
+        parse_metadata(b"\x80\x02" + remembered + call * 60_000 + b"]" * 620_000 + b".", "", {})
+    assert caught.value.fault is HeaderFault.PICKLE_TOO_LARGE
+
+
 def test_metadata_larger_than_its_limit_is_not_fetched(directory_store: LocalStore) -> None:
     directory_store.put("dcp/.metadata", bytes(MAX_METADATA_BYTES + 1))
     info = directory_store.head("dcp/.metadata")

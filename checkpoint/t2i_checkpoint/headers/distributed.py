@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from t2i_checkpoint.headers.bounded_json import SHOWN
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
+from t2i_checkpoint.headers.limits import MAX_TENSORS
 from t2i_checkpoint.headers.pickle_reader import run_pickle
 from t2i_checkpoint.headers.pickle_values import Budget, Opaque, Record
 from t2i_checkpoint.headers.plain_builder import PlainBuilder
-from t2i_checkpoint.headers.safetensors import MAX_TENSORS
 from t2i_checkpoint.headers.torch_builder import DTYPES, MAX_RANK
 from t2i_checkpoint.tensors import Chunk, DistributedTensor
 
@@ -36,7 +36,7 @@ _FIELDS = {
     "torch.distributed._shard.sharded_tensor.metadata.TensorProperties": ("dtype",),
     "torch.distributed.checkpoint.filesystem._StorageInfo": ("relative_path", "offset", "length"),
 }
-_CHUNK_BYTES = 450  # what a block and its place in the table take
+_CHUNK_BYTES = 300  # what a block, or its place in the table, takes besides its offsets
 BYTES = Opaque(f"{_METADATA}BytesStorageMetadata")
 
 
@@ -48,7 +48,10 @@ class _MetadataBuilder(PlainBuilder):
             self._budget.spend(80)
             return Record(name)
         if name == "torch.Size" and len(arguments) == 1:
-            return _sizes(arguments[0])
+            size = _sizes(arguments[0])
+            if size is not arguments[0]:
+                self._budget.spend(56 + 8 * len(size))
+            return size
         return super().call(name, arguments)
 
     def build(self, target: Any, state: Any) -> None:
@@ -90,17 +93,21 @@ def parse_metadata(
         raise _invalid("state_dict_metadata and storage_data are no dictionaries")
     if len(entries) > MAX_TENSORS or len(stored) > 2 * MAX_TENSORS:
         raise HeaderError(HeaderFault.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors")
-    budget.spend(_CHUNK_BYTES * (len(stored) + len(entries)))
-    ranges = dict(_ranges(stored, folder, objects_by_key))
-    return {_name(name): _entry(name, entry, ranges) for name, entry in entries.items()}
+    ranges: _Ranges = {}
+    for place, found in _ranges(stored, folder, objects_by_key):
+        budget.spend(_CHUNK_BYTES + len(place[1]))
+        ranges[place] = found
+    return {_name(name): _entry(name, entry, ranges, budget) for name, entry in entries.items()}
 
 
-_Ranges = dict[str, tuple[str, str, int, int]]
+_Place = tuple[str, str]
+_Range = tuple[str, str, int, int]
+_Ranges = dict[_Place, _Range]
 
 
 def _ranges(
     stored: dict[Any, Any], folder: str, objects_by_key: Mapping[str, ObjectInfo]
-) -> Iterable[tuple[str, tuple[str, str, int, int]]]:
+) -> Iterable[tuple[_Place, _Range]]:
     for index, place in stored.items():
         name, offsets = _fields(index, "MetadataIndex")
         path, *place_in_file = _fields(place, "_StorageInfo")
@@ -116,13 +123,14 @@ def _ranges(
         yield _place(_name(name), offsets), (info.key, info.etag, start, length)
 
 
-def _entry(name: str, entry: Any, ranges: _Ranges) -> DistributedTensor | Opaque:
+def _entry(name: str, entry: Any, ranges: _Ranges, budget: Budget) -> DistributedTensor | Opaque:
     if isinstance(entry, Record) and entry.name == BYTES.name:
         return BYTES
     properties, size, chunks = _fields(entry, "TensorStorageMetadata")
     shape = _sizes(size)
     if not isinstance(chunks, list):
         raise _invalid(f"{name[:SHOWN]!r} has no list of blocks")
+    budget.spend(_CHUNK_BYTES * (1 + len(chunks)))  # one list may stand for the blocks of many tensors
     built = tuple(_chunk(name, shape, chunk, ranges) for chunk in chunks)
     # Blocks are disjoint parts of the tensor, so equal counts mean that nothing is missing.
     if math.prod(shape) != sum(math.prod(chunk.sizes) for chunk in built):
@@ -137,13 +145,13 @@ def _chunk(name: str, shape: tuple[int, ...], chunk: Any, ranges: _Ranges) -> Ch
         raise _invalid(f"{name[:SHOWN]!r}: a block lies outside the tensor")
     place = ranges.get(_place(name, offsets))
     if place is None:
-        raise _invalid(f"{name[:SHOWN]!r}: no file is told for its block at {list(offsets)}")
+        raise _invalid(f"{name[:SHOWN]!r}: no file is told for its block at {str(offsets)[:SHOWN]}")
     return Chunk(offsets, sizes, *place)
 
 
-def _place(name: str, offset: Any) -> str:
-    # Text, because hashes of tuples of numbers can be chosen to be equal.
-    return f"{name}\n{'' if offset is None else list(_sizes(offset))}"
+def _place(name: str, offset: Any) -> _Place:
+    # The offsets as text, because hashes of tuples of numbers can be chosen to be equal.
+    return name, "" if offset is None else str(list(_sizes(offset)))
 
 
 def _dtype(properties: Any) -> str:

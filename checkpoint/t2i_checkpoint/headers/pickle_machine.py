@@ -219,7 +219,7 @@ class PickleMachine:
         """Push a name as an opaque value, if weights may carry it."""
         if type(module) is not str or type(name) is not str:
             self.invalid("a name that is no text")
-        self._spend(200)
+        self._spend(120 + len(module) + len(name))
         self.stack.append(Opaque(qualified_name(module, name)))
 
     def stack_global(self) -> None:

@@ -93,6 +93,11 @@ def check_called(full: str) -> None:
         raise forbidden(full)
 
 
+def is_attribute(name: str) -> bool:
+    """Whether this could be an attribute's name; its length comes first, since one text may be asked for often."""
+    return len(name) <= MAX_NAME and name.isidentifier()
+
+
 def forbidden(full: str) -> HeaderError:
     """Return the error for a name that weights have no reason to carry."""
     return HeaderError(

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
+from t2i_checkpoint.headers.limits import MAX_TENSORS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 BUDGET_BYTES = 36 * 1024 * 1024  # an SDXL checkpoint with optimizer and EMA takes a third
-MAX_NODES = 250_000
+MAX_NODES = 200_000
 MAX_DEPTH = 64
+_MAX_NAMES = 8_000_000  # characters of all paths, `state_dict.model.conv_in.weight`; a real file has a tenth
 _MAX_TUPLE_KEYS = 1_000
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -65,22 +67,27 @@ def check_key(key: Any, spend: Callable[[int], None]) -> None:
 def check_tree(value: Any) -> None:
     """Refuse cycles, and values that are too deep or too many once shared ones are counted wherever they appear.
 
-    So that a plain recursion over the tree is safe for whoever walks it.
+    So that a plain recursion over the tree, and a table of its tensors by their paths, are safe for whoever makes them.
     """
-    path: list[Iterator[Any]] = [iter((value,))]
-    nodes = 0
+    path: list[tuple[int, Iterator[tuple[Any, Any]]]] = [(0, iter([(None, value)]))]
+    nodes = tensors = names = 0
     while path:
-        for child in path[-1]:
+        prefix, children = path[-1]
+        for key, child in children:
             nodes += 1
+            at = prefix + (len(key) if type(key) is str else 8)
+            names += at
             if isinstance(child, dict):
-                path.append(iter(child.values()))
-            elif isinstance(child, list | tuple):
-                path.append(iter(child))
-            else:
-                continue
-            break
+                path.append((at, iter(child.items())))
+                break
+            if isinstance(child, list | tuple):
+                path.append((at, enumerate(child)))
+                break
+            tensors += type(child) not in _SCALARS and not isinstance(child, Opaque)
         else:
             path.pop()
-        if nodes > MAX_NODES or len(path) > MAX_DEPTH:
-            detail = f"more than {MAX_NODES} values, or nested more than {MAX_DEPTH} deep"
+        if nodes > MAX_NODES or len(path) > MAX_DEPTH or names > _MAX_NAMES:
+            detail = f"more than {MAX_NODES} values, nested more than {MAX_DEPTH} deep, or with endless names"
             raise HeaderError(HeaderFault.PICKLE_TOO_LARGE, detail)
+        if tensors > MAX_TENSORS:
+            raise HeaderError(HeaderFault.TOO_MANY_TENSORS, f"more than {MAX_TENSORS} tensors")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
-from t2i_checkpoint.headers.pickle_names import PICKLE_WORDS, check_called, forbidden
+from t2i_checkpoint.headers.pickle_names import PICKLE_WORDS, check_called, forbidden, is_attribute
 from t2i_checkpoint.headers.pickle_values import Budget, Opaque, check_key
 
 _DICTIONARIES = frozenset(
@@ -35,14 +35,17 @@ class PlainBuilder:
         if name in _ALLOCATING and arguments and not (arguments[0] == BYTES or isinstance(arguments[0], list | str)):
             raise forbidden(name)
         check_called(name)
-        self._budget.spend(50)
-        return Opaque(name)
+        return self._named(name)
 
     def build(self, target: Any, state: Any) -> None:
         """Ignore state: attributes of dictionaries and opaque values are nothing that anyone reads."""
         if not isinstance(target, dict | Opaque):
             kinds = f"{type(state).__name__} for a {type(target).__name__}"
             raise HeaderError(HeaderFault.PICKLE_INVALID, f"state that has no place: a {kinds}")
+
+    def _named(self, name: str) -> Opaque:
+        self._budget.spend(100 + len(name))
+        return Opaque(name)
 
     def _dictionary(self, name: str, arguments: tuple[Any, ...]) -> dict[Any, Any]:
         if name == "collections.defaultdict":
@@ -67,10 +70,10 @@ class PlainBuilder:
         match name, arguments:
             case "_codecs.encode", (str(), str(encoding)) if encoding in _LATIN:
                 return BYTES
-            case "builtins.getattr", (Opaque(name=owner), str(attribute)) if attribute.isidentifier():
+            case "builtins.getattr", (Opaque(name=owner), str(attribute)) if is_attribute(attribute):
                 # An enumeration's member, as Python 3.11.0 to 3.11.3 wrote it.
                 check_called(owner)
-                return Opaque(f"{owner}.{attribute}")
+                return self._named(f"{owner}.{attribute}")
             case "copyreg._reconstructor" | "copyreg.__newobj__" | "copyreg.__newobj_ex__", (Opaque(name=owner), *_):
                 if owner in PICKLE_WORDS:
                     raise forbidden(owner)

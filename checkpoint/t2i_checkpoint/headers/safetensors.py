@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from t2i_checkpoint.architecture import Architecture, Parameter
 from t2i_checkpoint.headers.bounded_json import SHOWN, parse_object
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
+from t2i_checkpoint.headers.limits import MAX_TENSORS
 from t2i_checkpoint.tensors import StoredTensor
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 LENGTH_BYTES = 8
 MAX_HEADER_BYTES = 4 * 1024 * 1024  # ten times SDXL's; bounds memory before anything is believed
-MAX_TENSORS = 20_000  # of a checkpoint; an SDXL UNet has 1,680, its AdamW state twice as many
 _MAX_RANK = 16
 _BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from t2i_checkpoint.headers.bounded_json import SHOWN, parse_object
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
-from t2i_checkpoint.headers.safetensors import MAX_HEADER_BYTES, MAX_TENSORS, read_header
+from t2i_checkpoint.headers.limits import MAX_TENSORS
+from t2i_checkpoint.headers.safetensors import MAX_HEADER_BYTES, read_header
 from t2i_checkpoint.tensors import architecture_of_table
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from t2i_checkpoint.headers.bounded_json import SHOWN
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
+from t2i_checkpoint.headers.limits import MAX_TENSORS
 from t2i_checkpoint.headers.pickle_values import Budget, Opaque
 from t2i_checkpoint.headers.plain_builder import PlainBuilder
-from t2i_checkpoint.headers.safetensors import MAX_TENSORS
 from t2i_checkpoint.strides import extent, is_row_major
 from t2i_checkpoint.tensors import ITEM_BYTES, StoredTensor
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from t2i_checkpoint.store import ObjectInfo
 
 MAX_RANK = 64  # torch's own limit
+_MAX_ARGUMENTS = 16
+_NOT_KNOWN = object()
 UNKNOWN_TENSOR = Opaque("torch.Tensor")
 
 DTYPES = {
@@ -107,6 +109,13 @@ class TorchBuilder(PlainBuilder):
 
     def call(self, name: str, arguments: tuple[Any, ...]) -> Any:
         """Build tensors and sizes; everything else as for any pickle."""
+        if len(arguments) <= _MAX_ARGUMENTS:  # before patterns copy them: a long tuple may be used often
+            built = self._known(name, arguments)
+            if built is not _NOT_KNOWN:
+                return built
+        return super().call(name, arguments)
+
+    def _known(self, name: str, arguments: tuple[Any, ...]) -> Any:
         match name, arguments:
             case "torch._utils._rebuild_tensor" | "torch._utils._rebuild_tensor_v2", (
                 storage,
@@ -123,10 +132,10 @@ class TorchBuilder(PlainBuilder):
             case "torch._tensor._rebuild_from_type_v2", (Opaque(name=inner), _, tuple() as inner_arguments, _):
                 if inner != name:  # one wrapper, as torch writes it: no recursion at a stranger's word
                     return self.call(inner, inner_arguments)
-            case "torch.Size", (list() | tuple() as size,) if all(type(item) is int for item in size):
+            case "torch.Size", (list() | tuple() as size,) if len(size) <= MAX_RANK:
                 self._budget.spend(56 + 8 * len(size))
                 return tuple(size)
-        return super().call(name, arguments)
+        return _NOT_KNOWN
 
     def build(self, target: Any, state: Any) -> None:
         """Ignore a tensor's attributes as well."""

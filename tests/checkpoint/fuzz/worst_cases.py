@@ -48,6 +48,10 @@ def worst_cases() -> Iterator[Case]:
         yield "safetensors", struct.pack("<Q", len(raw)) + raw
         for kind in ("index", "manifest", "intent", "archive_manifest"):
             yield kind, raw
+    for raw in shared():
+        yield "pickle", raw
+        yield "torch_zip", packed(raw)
+    yield "dcp", distributed(3_000, name="x" * 300_000)
     for count in (4_000, 9_000, 15_000):
         yield "dcp", distributed(count)
     for count in (15_000, 25_000):
@@ -75,8 +79,24 @@ def remembered(index: int) -> bytes:
     return b"r" + number + b"j" + number + b"0"
 
 
-def distributed(count: int) -> bytes:
-    """Return a `.metadata` of as many tensors of one block each, its classes remembered as pickle does."""
+def shared() -> Iterator[bytes]:
+    """Yield pickles that use one large thing many times."""
+    long = b"X" + struct.pack("<I", 300_000) + b"x" * 300_000 + b"q\x000"
+    yield b"\x80\x02" + long + b"cfoo\nFoo\nq\x010(" + b"cbuiltins\ngetattr\nh\x01h\x00\x86R" * 50_000 + b"t."
+    yield b"\x80\x02" + long + b"(" + b"}h\x00Ns" * 50_000 + b"t."
+    yield b"\x80\x02" + long + b"}q\x010" + b"h\x01(h\x00" + b"}h\x00" * 60 + b"N" + b"s" * 60 + b"u."
+    size = b"ctorch\nSize\nq\x000](" + b"K\x01" * 300_000 + b"Ne" + b"\x85q\x010("
+    yield b"\x80\x02" + size + b"h\x00h\x01R" * 200_000 + b"t."
+    rebuild = b"ctorch._utils\n_rebuild_tensor_v2\nq\x000(" + b"N" * 300_000 + b"tq\x010("
+    yield b"\x80\x02" + rebuild + b"h\x00h\x01R" * 200_000 + b"t."
+    yield b"\x80\x02(N" + b"t".join(b"(" + b"N" * 99 for _ in range(9_000)) + b"tt."
+
+
+def distributed(count: int, name: str = "") -> bytes:
+    """Return a `.metadata` of as many tensors of one block each, its classes remembered as pickle does.
+
+    With a `name`, all blocks belong to it, and so does one list of blocks to all tensors.
+    """
     metadata = "torch.distributed.checkpoint.metadata"
     classes = [(metadata, name) for name in ("TensorStorageMetadata", "TensorProperties", "ChunkStorageMetadata")]
     classes += [(metadata, "MetadataIndex"), ("torch.distributed.checkpoint.filesystem", "_StorageInfo")]
@@ -85,7 +105,7 @@ def distributed(count: int) -> bytes:
     tensor, properties, block, index, place, size, dtype = (b"h" + bytes((n,)) for n in range(len(classes)))
     far = size + b"J\x70\x11\x01\x00" * 2 + b"\x86\x85R"
     near = size + b"J\x00\x00\x00\x00" * 2 + b"\x86\x85R"
-    entry = (
+    entry: tuple[bytes, ...] = (
         *(tensor, b")\x81}(", text("properties"), properties, b")\x81", dtype, b"\x85b", text("size"), far),
         *(text("chunks"), b"]", block, b")\x81}(", text("offsets"), near, text("sizes"), far, b"ubaub"),
     )
@@ -95,6 +115,13 @@ def distributed(count: int) -> bytes:
         b"".join((index, b")\x81}(", text("fqn"), name, text("offset"), near, b"ub", place, b")\x81}(", *where, b"ub"))
         for name in names
     )
+    if name:
+        named += [b"X", struct.pack("<I", len(name)), name.encode(), b"q\x640"]
+        blocks = b"](" + b"".join((block, b")\x81}(", text("offsets"), near, text("sizes"), near, b"ub")) * count + b"e"
+        named += [blocks, b"q\x650"]
+        entry = (tensor, b")\x81}(", text("properties"), properties, b")\x81", dtype, b"\x85b")
+        entry = (*entry, text("size"), near, text("chunks"), b"h\x65ub")
+        stored = (item.replace(name_of, b"h\x64") for item, name_of in zip(stored, names, strict=True))
     tables = (text("state_dict_metadata"), b"}(", *(name + b"".join(entry) for name in names), b"u")
     root = text(metadata) + text("Metadata") + b"\x93)\x81}("
     return b"".join((b"\x80\x04", *named, root, *tables, text("storage_data"), b"}(", *stored, b"uub."))
