@@ -35,8 +35,10 @@ from t2i_checkpoint.headers.sharded import parse_index
 from t2i_checkpoint.headers.torch_zip import read_torch_zip
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import ManifestError, parse_manifest
+from t2i_checkpoint.state_dicts import saved_state, saved_state_of_names
 from t2i_checkpoint.store import ObjectInfo
 from t2i_checkpoint.tensors import AnyTensor, StoredTensor, architecture_of_table, read_tensor
+from t2i_checkpoint.torch_optimizer import optimizer_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,13 +66,17 @@ class Readers:
             case "safetensors":
                 self._use(read_header(self._store, self._put(raw), expected_bytes=len(raw) // 2).tensors)
             case "torch_zip":
-                self._use(dict(enumerate_tensors(read_torch_zip(self._store, self._put(raw), expected_bytes=2000))))
+                tree = read_torch_zip(self._store, self._put(raw), expected_bytes=2000)
+                self._use(dict(enumerate_tensors(tree)))
+                self._use(saved_state(tree).weights)
+                optimizer_facts(tree)
             case "pickle":
                 budget = Budget()
                 dict(enumerate_tensors(read_pickle(raw, PlainBuilder(budget), budget)))
             case "dcp":
                 found = parse_metadata(raw, "dcp", {self._file.key: self._file})
                 self._use({name: tensor for name, tensor in found.items() if isinstance(tensor, AnyTensor)})
+                self._use(saved_state_of_names(found).weights)
             case "index":
                 parse_index(raw)
             case "manifest":
