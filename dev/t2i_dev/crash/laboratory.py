@@ -105,7 +105,7 @@ class Trial:
         self._reader = laboratory.reader
         self.watcher = Watcher(scenario, laboratory.reader, prefix)
         self.endings: list[Ending] = []
-        self._reader.fill(prefix, scenario.start)
+        self._reader.fill_again(laboratory.template(scenario), prefix, scenario.start)
         self._earlier = self._reader.listing(prefix)
 
     def live(self, plan: PlannedFault | None = None) -> Record:
@@ -187,6 +187,7 @@ class Laboratory:
         self.reader = store.independent()
         self.proxies = (FaultProxy(store.endpoint), FaultProxy(store.endpoint))
         self._references: dict[str, Reference] = {}
+        self._templates: dict[str, str] = {}
         self._numbers = itertools.count(1)
         self._stack = ExitStack()
 
@@ -204,6 +205,14 @@ class Laboratory:
         """Open the bucket as the code under test does."""
         keys = Credentials(self.store.access_key, self.store.secret_key)
         return S3Store(self.store.bucket, prefix, endpoint=endpoint, credentials=keys, limits=limits)
+
+    def template(self, scenario: Scenario) -> str:
+        """Return a prefix that holds what the scenario begins with and is left alone."""
+        if scenario.name not in self._templates:
+            prefix = self._new_prefix()
+            self.reader.fill(prefix, scenario.start)
+            self._templates[scenario.name] = prefix
+        return self._templates[scenario.name]
 
     def reference(self, scenario: Scenario) -> Reference:
         """Run without a fault, then once more, which must change nothing; AssertionError if anything is wrong."""
@@ -259,4 +268,7 @@ class Laboratory:
         return trial.settle(plan, reference)
 
     def _trial(self, scenario: Scenario) -> Trial:
-        return Trial(self, scenario, f"crash/{os.getpid()}-{next(self._numbers):05d}/")
+        return Trial(self, scenario, self._new_prefix())
+
+    def _new_prefix(self) -> str:
+        return f"crash/{os.getpid()}-{next(self._numbers):05d}/"

@@ -1,9 +1,11 @@
 """`t2i-dev crash-matrix`: run the whole matrix, print it as a table, write `docs/crash-matrix.md`."""
 
+import multiprocessing
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -12,12 +14,12 @@ from rich.console import Console
 
 from t2i_dev.crash.laboratory import Cell, Laboratory
 from t2i_dev.crash.matrix import cells, row_named
-from t2i_dev.crash.scenario import Scenario
 from t2i_dev.crash.stores import TestedStore
-from t2i_dev.crash.suites import SUITES, Suite
+from t2i_dev.crash.suites import SUITES
 from t2i_dev.errors import DevelopmentError
 from t2i_dev.s3_server import S3Server
 
+_ROWS_A_TASK = 6
 _HEAD = """\
 # The crash matrix
 
@@ -55,7 +57,8 @@ In the end the bucket must be what a run without faults leaves, and no multipart
 class SuiteResult:
     """All cells of a suite, by row."""
 
-    scenario: Scenario
+    name: str
+    story: str
     effects: int
     rows: dict[str, list[Cell]]
 
@@ -68,39 +71,55 @@ class SuiteResult:
 def crash_matrix(
     *,
     only: Annotated[str, typer.Option(help="Run only suites whose name begins so.")] = "",
+    jobs: Annotated[int, typer.Option(help="Processes at once, each with an S3 server of its own.")] = 2,
     write: Annotated[Path | None, typer.Option(help="Write the table here, e.g. docs/crash-matrix.md.")] = None,
 ) -> None:
     """Run every side effect of save, archive and restore through every fault, on the real S3 server (minutes)."""
     started = time.monotonic()
     console = Console()
+    results: dict[str, SuiteResult] = {}
+    # Spawned: a forked child of a pool would inherit the other children's servers.
+    with ProcessPoolExecutor(max_workers=jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        tasks = [pool.submit(_run, name, rows) for name, rows in _tasks(only)]
+        for (name, rows), task in zip(_tasks(only), tasks, strict=True):
+            found = task.result()
+            known = results.get(name)
+            results[name] = replace(found, rows={**known.rows, **found.rows}) if known else found
+            console.print(f"{name}: {', '.join(rows)}: {len(found.cells)} cells, {_red(found.cells)} red")
+    every = [cell for result in results.values() for cell in result.cells]
+    seconds = time.monotonic() - started
+    console.print(f"{len(every)} cells in {seconds:.0f} s, {_red(every)} red")
+    if write is not None:
+        write.write_text(_document(results))
+    if _red(every):
+        raise DevelopmentError("\n".join(f"{cell.plan}: {cell.problems[0]}" for cell in every if cell.problems))
+
+
+def _tasks(only: str) -> list[tuple[str, tuple[str, ...]]]:
+    """Cut the suites into pieces of a few rows, so that the processes end together."""
+    return [
+        (name, suite.rows[start : start + _ROWS_A_TASK])
+        for name, suite in SUITES.items()
+        if name.startswith(only)
+        for start in range(0, len(suite.rows), _ROWS_A_TASK)
+    ]
+
+
+def _run(name: str, rows: tuple[str, ...]) -> SuiteResult:
     with (
         tempfile.TemporaryDirectory(prefix="crash-") as directory,
         S3Server.start(Path(directory) / "s3") as server,
         Laboratory(TestedStore.of(server)) as laboratory,
     ):
-        chosen = {name: suite for name, suite in SUITES.items() if name.startswith(only)}
-        results = {name: _run(console, laboratory, name, suite, Path(directory)) for name, suite in chosen.items()}
-    seconds = time.monotonic() - started
-    count = sum(len(result.cells) for result in results.values())
-    red = [f"{cell.plan}: {cell.problems[0]}" for result in results.values() for cell in result.cells if cell.problems]
-    console.print(f"{count} cells in {seconds:.0f} s, {len(red)} red")
-    if write is not None:
-        write.write_text(_document(results))
-    if red:
-        raise DevelopmentError("\n".join(red))
+        (scratch := Path(directory) / "scratch").mkdir()
+        scenario = SUITES[name].make(laboratory, scratch)
+        effects = len(laboratory.reference(scenario).effects)
+        found = {row: list(cells(laboratory, scenario, row_named(row))) for row in rows}
+        return SuiteResult(scenario.name, scenario.story, effects, found)
 
 
-def _run(console: Console, laboratory: Laboratory, name: str, suite: Suite, directory: Path) -> SuiteResult:
-    scratch = directory / name
-    scratch.mkdir()
-    scenario = suite.make(laboratory, scratch)
-    effects = len(laboratory.reference(scenario).effects)
-    rows: dict[str, list[Cell]] = {}
-    for row in suite.rows:
-        rows[row] = list(cells(laboratory, scenario, row_named(row)))
-        red = sum(bool(cell.problems) for cell in rows[row])
-        console.print(f"{name}: {row}: {len(rows[row])} cells, {red} red")
-    return SuiteResult(scenario, effects, rows)
+def _red(found: Iterable[Cell]) -> int:
+    return sum(bool(cell.problems) for cell in found)
 
 
 def _document(results: dict[str, SuiteResult]) -> str:
@@ -111,18 +130,18 @@ def _scenarios(results: dict[str, SuiteResult]) -> Iterator[str]:
     yield "| scenario | what happens | side effects | cells | looks at the bucket | red |"
     yield "|---|---|---|---|---|---|"
     for result in results.values():
-        looks, red = sum(cell.instants for cell in result.cells), sum(bool(cell.problems) for cell in result.cells)
-        counted = f"{result.effects} | {len(result.cells)} | {looks} | {red}"
-        yield f"| {result.scenario.name} | {result.scenario.story} | {counted} |"
+        looks = sum(cell.instants for cell in result.cells)
+        counted = f"{result.effects} | {len(result.cells)} | {looks} | {_red(result.cells)}"
+        yield f"| {result.name} | {result.story} | {counted} |"
     every = [cell for result in results.values() for cell in result.cells]
-    looks, red = sum(cell.instants for cell in every), sum(bool(cell.problems) for cell in every)
-    yield f"| **all** | | | **{len(every)}** | **{looks}** | **{red}** |"
+    looks = sum(cell.instants for cell in every)
+    yield f"| **all** | | | **{len(every)}** | **{looks}** | **{_red(every)}** |"
 
 
 def _table(results: dict[str, SuiteResult]) -> Iterator[str]:
     yield "Cells that held, of all cells; empty where the fault cannot meet the scenario."
     yield ""
-    yield "| fault | " + " | ".join(result.scenario.name for result in results.values()) + " |"
+    yield "| fault | " + " | ".join(result.name for result in results.values()) + " |"
     yield "|---|" + "---|" * len(results)
     names = dict.fromkeys(row for suite in SUITES.values() for row in suite.rows)
     for name in names:

@@ -33,11 +33,11 @@ from t2i_trainer.optim import build_optimizer
 from t2i_trainer.text_encoder import embedding_sha256
 
 RETAIN = 2
-BEFORE, STEP = (1, 2, 3), 4
+BEFORE, STEP = (2, 3), 4
 _OWN = re.compile(r"checkpoints/step-(?P<step>\d{8})-[a-z0-9-]+/(?P<path>.+)")
 CANARIES: Objects = {
     "checkpoint-3/model.safetensors": b"another program's",
-    "checkpoints/step-00000001-0123abcd-a0-notes.txt": b"beside the oldest checkpoint, whose name it begins with",
+    "checkpoints/step-00000002-0123abcd-a0-notes.txt": b"beside the oldest checkpoint, whose name it begins with",
     "samples/step-00000001/grid.png": b"picture",
     "archive/20240101T000000Z-mine/notes.txt": b"somebody's own",
 }
@@ -67,10 +67,10 @@ _SPEC = {
 
 
 class SaveScenario:
-    """Checkpoints of steps 1 to 3 lie there and two are kept: step 4 is saved, and the oldest ones are retired."""
+    """Checkpoints of steps 2 and 3 lie there and two are kept: step 4 is saved, and the oldest one is retired."""
 
     name = "save"
-    story = "a checkpoint of eight objects is committed, two old ones are retired"
+    story = "a checkpoint of eight objects is committed, the oldest one is retired"
     refusals: tuple[type[Exception], ...] = (StoreError, ManifestError, TrainerError)
 
     def __init__(self, scratch: Path, *, limits: S3Limits | None = None) -> None:
@@ -86,7 +86,7 @@ class SaveScenario:
 
     @property
     def start(self) -> Objects:
-        """Three committed checkpoints and canaries."""
+        """Two committed checkpoints and canaries."""
         return {**CANARIES, **self._before}
 
     def work(self, store: Store, life: int) -> None:

@@ -1,5 +1,6 @@
 """A bucket seen past the code under test: filled and listed by plain boto3, read as the server's own files."""
 
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,13 @@ class IndependentReader:
             self._client.put_object(
                 Bucket=self._store.bucket, Key=prefix + key, Body=content, ChecksumAlgorithm="SHA256"
             )
+
+    def fill_again(self, template: str, prefix: str, objects: Mapping[str, bytes]) -> None:
+        """Write what `fill` wrote below `template` once more: as a copy of the server's own files, if it has such."""
+        if self._store.files is None:
+            self.fill(prefix, objects)
+        else:  # with extended attributes, where versitygw keeps ETag and checksums: as if they had been put
+            shutil.copytree(self._store.files / template, self._store.files / prefix)
 
     def remove(self, prefix: str, keys: Iterable[str]) -> None:
         """Delete these keys."""
