@@ -37,7 +37,3 @@ class RangedObject:
         if not start < known_from < start + length:
             return self.read(start, length)
         return self.read(start, known_from - start) + self.read(known_from, start + length - known_from)
-
-    def forget(self) -> None:
-        """Let go of what was fetched."""
-        self._fetched.clear()
