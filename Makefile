@@ -70,6 +70,8 @@ images: .venv/.synced ## Build the images of operator and trainer
 
 bench: .venv/.synced ## Measure what docs/benchmarks.md reports
 	$(RUN) python bench/preflight.py
+	$(RUN) python bench/verdict.py
+	$(RUN) python bench/archive.py --big-gib 0
 
 cluster-up: .venv/.synced ## Start a local cluster to play with
 	$(RUN) t2i-dev cluster up
