@@ -13,7 +13,7 @@ from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.s3 import S3Limits
 from t2i_checkpoint.store import Store, StoreError
 from t2i_dev.crash.checkpoints import of_another_meaning, of_the_old_unet, wanted
-from t2i_dev.crash.scenario import Objects, changed
+from t2i_dev.crash.scenario import ARCHIVE_COUNT, Objects, changed
 from t2i_dev.faults import Fault, S3Request
 
 NOW = datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
@@ -111,7 +111,7 @@ class MoveScenario:
         """Names of archives carry times; an archive that was given up may keep copies and documents."""
         state = {key: content for key, content in now.items() if _archive_of(key) is None or key in CANARIES}
         committed = committed_archives(now)
-        state["committed archives"] = str(len(committed)).encode()
+        state[ARCHIVE_COUNT] = str(len(committed)).encode()
         for root in committed:
             for key, content in now.items():
                 if key.startswith(root):

@@ -35,6 +35,8 @@ that shares no code with the client looks at the whole bucket:
 - no key outside the plan was named by a request, changed or created; neighbours whose names begin alike are canaries.
 
 In the end the bucket must be what a run without faults leaves, and no multipart upload with parts may be left open.
+One thing is allowed: a process that cannot see what another one does (it was stopped, or was shown an old listing) may
+archive the same bytes a second time under its own name.
 
 | fault | what happens to the request |
 |---|---|

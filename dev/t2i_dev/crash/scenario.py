@@ -10,6 +10,7 @@ from t2i_checkpoint.s3 import S3Limits
 from t2i_checkpoint.store import Store
 from t2i_dev.faults import Fault, S3Request
 
+ARCHIVE_COUNT = "committed archives"  # a line of an end state
 Objects = Mapping[str, bytes]  # key relative to the job's prefix -> content
 
 
