@@ -39,8 +39,8 @@ types: .venv/.synced ## Check types strictly, tests included
 imports: .venv/.synced ## Check who may import whom
 	$(RUN) lint-imports
 
-test-unit: .venv/.synced ## Tests of pure logic and of the trainer: no cluster (minutes)
-	$(RUN) pytest -q -m "not cluster and not end_to_end"
+test-unit: .venv/.synced ## Tests of pure logic, of the trainer and of what the S3 server holds after every fault: no cluster (minutes)
+	$(RUN) pytest -q -n 2 --dist loadfile -m "not cluster and not end_to_end"
 
 test-cluster: .venv/.synced ## Tests against the real API server and S3 server (minutes)
 	$(RUN) pytest -q -m "cluster and not end_to_end"

@@ -98,8 +98,10 @@ class LocalStore:
         with self._reading(key, "read") as file:
             if etag is not None and _etag(os.fstat(file.fileno())) != etag:
                 self._changed(key, "read")
+            # Python reserves what is asked for, and a hostile header may ask for more than there is.
+            left = max(os.fstat(file.fileno()).st_size - start, 0)
             file.seek(start)
-            data = file.read() if length is None else file.read(length)
+            data = file.read(left if length is None else min(length, left))
         self._meter.add(bytes_read=len(data))
         return data
 

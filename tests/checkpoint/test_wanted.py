@@ -50,6 +50,6 @@ def test_every_schedule_and_prediction_type_has_a_name_of_its_own() -> None:
 
 
 def test_a_unet_that_cannot_be_derived_is_named() -> None:
-    config = {"in_channels": 12, "out_channels": 12, "down_block_types": ["KDownBlock2D"] * 4}
-    with pytest.raises(UnsupportedConfigError, match=r"unet\.down_block_types = KDownBlock2D"):
+    config = {"in_channels": 12, "out_channels": 12, "down_block_types": ["DownEncoderBlock2D"] * 4}
+    with pytest.raises(UnsupportedConfigError, match=r"unet\.down_block_types = DownEncoderBlock2D"):
         wanted_from(spec({"config": config}))
