@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -138,13 +139,22 @@ def _client(endpoint: str | None, credentials: Credentials | None, region: str |
         }
     # boto3 makes clients safely in one thread at a time only; the clients themselves may be shared.
     with _MAKING_CLIENT:
-        return _session().client("s3", region_name=region or "us-east-1", endpoint_url=endpoint, config=config, **keys)
+        return _session(_ambient()).client(
+            "s3", region_name=region or "us-east-1", endpoint_url=endpoint, config=config, **keys
+        )
 
 
 _MAKING_CLIENT = threading.Lock()
 
 
-@functools.cache
-def _session() -> boto3.session.Session:
-    """Return the session of this process: S3's service model costs 12 MB in every session, nothing in a shared one."""
+@functools.lru_cache(maxsize=1)
+def _session(_environment: tuple[tuple[str, str], ...]) -> boto3.session.Session:
+    """Return the session of this process: S3's service model costs 12 MB in every session, nothing in a shared one.
+
+    A session keeps the credentials that it once found, so another environment gets another one.
+    """
     return boto3.session.Session()
+
+
+def _ambient() -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith("AWS_")))

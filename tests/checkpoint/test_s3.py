@@ -164,3 +164,15 @@ def test_what_each_answer_means(code: str, status: int, operation: str, kind: ty
     error = translate(code, status, "text", uri="s3://b", operation=operation, key="k")
     assert type(error) is kind
     assert str(error).startswith(f"{operation} s3://b/k: {code}")
+
+
+def test_credentials_of_an_earlier_environment_are_not_used(
+    s3_server: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shared session kept what it had found first: a later client went on with keys that were gone."""
+    for name, value in s3_server.environment().items():
+        monkeypatch.setenv(name, value)
+    assert S3Store("t2i", "of-earlier", endpoint=s3_server.endpoint).head("k") is None
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "nobody")
+    with pytest.raises(AccessDenied):
+        S3Store("t2i", "of-earlier", endpoint=s3_server.endpoint).head("k")
