@@ -40,6 +40,8 @@ __all__ = [
     "plan_archive",
 ]
 
+_LONGEST_ETAG = 64
+_LONGEST_CHECKSUM = 96  # "sha256-hex:" and 64 digits, with room
 _INDEXES = (".index.json", ".metadata")
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp")
 
@@ -82,10 +84,39 @@ def plan_archive(
             for info in objects
         ),
     )
-    if len(intent.to_json()) > MAX_DOCUMENT_BYTES:
-        detail = f"{len(objects)} objects are more than one archive can list; archive fewer checkpoints at a time"
-        raise ArchiveError("TooManyObjects", detail)
+    _expect_readable(intent)
     return intent
+
+
+def _expect_readable(intent: ArchiveIntent) -> None:
+    """Refuse an archive whose documents could not be read back: its commit would come before its sources' deletion."""
+    manifest = ArchiveManifest.model_validate(
+        {
+            "name": intent.name,
+            "method": intent.method,
+            "folders": intent.folders,
+            "committed_at": intent.created_at,
+            "objects": [
+                {
+                    "source": entry.source,
+                    "destination": entry.destination,
+                    "size": entry.size,
+                    "etag": "0" * _LONGEST_ETAG,
+                    "checksum": "0" * _LONGEST_CHECKSUM,
+                    "modified_at": entry.modified_at,
+                    "verified_by": "read-back",
+                }
+                for entry in intent.entries
+            ],
+        }
+    )
+    try:
+        parse_intent(intent.to_json(), intent.root + layout.INTENT)
+        parse_archive_manifest(manifest.to_json(), intent.root + layout.MANIFEST)
+    except ArchiveError as error:
+        count = len(intent.entries)
+        detail = f"{count} objects are more than one archive can list; archive fewer checkpoints at a time ({error})"
+        raise ArchiveError("TooManyObjects", detail) from error
 
 
 def _folder(judgement: Judgement) -> ArchivedFolder:

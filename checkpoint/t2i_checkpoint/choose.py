@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.inspect import Judgement, Survey
 
 _UNTIL_THEN = "Nothing is started until then"
+_DAMAGED = "FilesMissing"  # there is a manifest, so it was whole once
 _ELSEWHERE = f"Move it elsewhere, or give the job a checkpoint.uri of its own. {_UNTIL_THEN}"
 _MEND = f"Mend it, move it elsewhere, or give the job a checkpoint.uri of its own. {_UNTIL_THEN}"
 # Weights that fit and that no change of the job could resume; with any other reason they may be its own progress.
@@ -139,6 +140,11 @@ def _begin(
     """Begin at step 0; `leftover` is the newest complete thing that lies in the prefix and cannot be resumed."""
     if leftover is not None and (stop := _must_stop(leftover, policy, initial_weights)) is not None:
         return stop
+    damaged = next((item for item in skipped if item.verdict.reason == _DAMAGED), None)
+    if damaged is not None and policy is not OnIncompatible.WARM_START:
+        # It was committed: this is the run's lost progress, not a save that was cut off.
+        why = f"it was committed and lost files since: {damaged.verdict.explanation}"
+        return _not_resumable(damaged, f"{why}. Put them back, or move it elsewhere to begin at step 0. {_UNTIL_THEN}")
     if initial_weights is not None:
         return _given(initial_weights, policy, skipped)
     if leftover is None:

@@ -162,6 +162,14 @@ def _judge_own(base: Verdict, resume: ResumeState, wanted: Wanted) -> Verdict:
             meaning_differences=meant,
             label=f"other-{first.removesuffix('_sha256').replace('_', '-')}",
         )
+    held, asked = resume.model_config_sha256, wanted.model_config_sha256
+    if held is not None and asked is not None and held != asked:
+        explanation = (
+            "names and shapes fit, but it was trained with another model config (heads, groups, activation or the like "
+            "do not show in shapes); set model.unet back to what it was for an exact resume"
+        )
+        reason = Reason.MODEL_CONFIG_DIFFERS
+        return replace(base, kind=VerdictKind.INFERENCE_ONLY, reason=reason, explanation=explanation)
     obstacle = first_obstacle(resume, wanted.architecture, base.renaming, wanted.run)
     if obstacle is not None:
         return replace(base, kind=VerdictKind.INFERENCE_ONLY, reason=obstacle.reason, explanation=obstacle.sentence)

@@ -22,6 +22,7 @@ _BETA_SCHEDULES = {
     NoiseSchedule.COSINE: "squaredcos_cap_v2",
 }
 _PIXEL_SPACE = 1.0
+_NO_MEANING = {"sample_size", "dropout"}
 
 
 def wanted_from(spec: JobSpec) -> Wanted:
@@ -35,8 +36,13 @@ def wanted_from(spec: JobSpec) -> Wanted:
 
 
 def model_config_sha256(spec: JobSpec) -> str:
-    """Return the hash of the UNet's config, defaults filled in: the same for a preset and its config written out."""
-    canonical = json.dumps(spec.model.unet.resolved.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+    """Return the hash of the UNet's config: the same for a preset and its config written out.
+
+    Names and shapes do not show heads, groups or activation, so this tells one function from another. Defaults are left
+    out: a field that a later version adds changes no hash. So are fields that do not change what the weights compute.
+    """
+    config = spec.model.unet.resolved.model_dump(mode="json", exclude_defaults=True, exclude=_NO_MEANING)
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

@@ -53,6 +53,7 @@ def last_archive(store: Store, attempt: int) -> ArchiveFacts | None:
     return ArchiveFacts(
         attempt=attempt,
         location=manifest.root.rstrip("/"),
+        method=manifest.method.value,
         checkpoints=len(manifest.folders),
         objects=len(manifest.objects),
         bytes_total=manifest.size_bytes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -73,15 +74,6 @@ def test_only_what_was_read_and_cannot_serve_is_planned(checkpoints: CheckpointW
         plan_archive([], now=NOW)
 
 
-def test_an_intent_that_could_not_be_read_back_is_refused(
-    checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checkpoints.accelerate(5000, old_unet)
-    monkeypatch.setattr("t2i_checkpoint.archive_plan.MAX_DOCUMENT_BYTES", 500)
-    with pytest.raises(ArchiveError, match="fewer checkpoints"):
-        plan_archive(survey(checkpoints.store, wanted).archivable, now=NOW)
-
-
 def change(document: dict[str, Any], **entry: Any) -> dict[str, Any]:
     entries = [{**document["entries"][0], **entry}, *document["entries"][1:]]
     return {**document, "entries": entries}
@@ -129,3 +121,18 @@ def test_garbage_is_refused_with_the_way_out(raw: bytes) -> None:
     for parse in (parse_intent, parse_archive_manifest):
         with pytest.raises(ArchiveError, match="by hand"):
             parse(raw, ROOT + "x")
+
+
+def test_an_archive_whose_manifest_could_not_be_read_back_is_refused_before_anything_is_written(
+    checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture
+) -> None:
+    """18,000 objects: the intent was readable, the manifest was not, and the sources were deleted after its commit."""
+    checkpoints.accelerate(5000, old_unet)
+    (found,) = survey(checkpoints.store, wanted).archivable
+    one = found.objects[0]
+    many = tuple(
+        replace(one, key=f"{found.folder}/model/__{number:05d}_0_of_many_blocks.distcp") for number in range(18_000)
+    )
+    with pytest.raises(ArchiveError, match="18000 objects are more than one archive can list") as caught:
+        plan_archive([replace(found, objects=many)], now=NOW)
+    assert caught.value.reason == "TooManyObjects"

@@ -260,3 +260,16 @@ def test_another_job_finds_the_same_checkpoint_foreign(
     checkpoints.own(1, wanted.architecture)
     other = dataclasses.replace(wanted, meaning=dataclasses.replace(wanted.meaning, latent_scale=0.13025))
     assert only(store, other).verdict.reason == "LatentScaleDiffers"
+
+
+@pytest.mark.parametrize(
+    ("asked", "kind"), [("b" * 64, "inference-only"), ("a" * 64, "identical"), (None, "identical")]
+)
+def test_equal_shapes_of_another_model_config_are_not_resumed(
+    checkpoints: CheckpointWriter, wanted: Wanted, asked: str | None, kind: str
+) -> None:
+    """Heads, groups and activation do not show in shapes: a resume would go on with another function."""
+    checkpoints.own(9, wanted.architecture, model_config_sha256="a" * 64)
+    (found,) = survey(checkpoints.store, dataclasses.replace(wanted, model_config_sha256=asked)).judgements
+    assert found.verdict.kind == kind
+    assert (found.verdict.reason == "ModelConfigDiffers") == (kind == "inference-only")

@@ -84,7 +84,13 @@ def _compatible(draft: Draft, choice: Resume | StartFresh | BeginWith, number: i
         message = choice.judgement.verdict.explanation
     elif isinstance(choice, BeginWith):
         reason, message = CheckpointReason.INITIAL_WEIGHTS, choice.message
-    elif verdict_status.unfit_is_shown(draft, number) and draft.status.archive is not None:
+    elif verdict_status.unfit_is_shown(draft, number) and _archive_is_done(draft):
         reason = CheckpointReason.ARCHIVED
-        message = f"what did not fit lies in {draft.status.archive.location}; training starts at step 0"
+        location = draft.status.archive.location if draft.status.archive else ""
+        message = f"what did not fit lies in {location}; training starts at step 0"
     draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, "True", reason, message)
+
+
+def _archive_is_done(draft: Draft) -> bool:
+    """Whether the archive that the status shows was committed: one that was given up holds nothing to point to."""
+    return draft.status.archive is not None and draft.status.archive.completed_at is not None

@@ -147,7 +147,9 @@ def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
         finish(
             draft,
             State.INCOMPATIBLE_CHECKPOINT,
-            f"{ending.message}; the operator judged twice that it fits: please report this with the trainer's log",
+            f"{ending.message}. Twice in a row, though its headers fit: move {attempt.resume_from or 'it'} elsewhere "
+            "and create the job anew to resume at an older checkpoint; if it is not damaged, report this with the "
+            "trainer's log",
         )
         return
     if ending.counted and restart.exhausted(draft.status.restarts, policy, draft.now):

@@ -48,6 +48,18 @@ def test_checkpoints_of_another_meaning_are_no_surplus(bench: Bench, changed: Ca
     assert folders(bench.store) == {bench.folder(1), bench.folder(2)}
 
 
+def test_checkpoints_of_another_run_are_neither_deleted_nor_counted(
+    bench: Bench, changed: Callable[..., JobSpec]
+) -> None:
+    """A run with another batch size began beside an older one's checkpoints, even from their weights."""
+    for step in (1, 2):
+        bench.save(step)
+    bench.spec = changed(bench.spec, lambda spec: spec["training"].update(globalBatchSize=8))
+    bench.save(3)
+    assert retire_checkpoints(bench.store, bench.save(4), 2) == ()
+    assert folders(bench.store) == {bench.folder(step) for step in (1, 2, 3, 4)}
+
+
 def test_retaining_one_keeps_the_one_just_committed(bench: Bench) -> None:
     newest = bench.save(7)
     older = layout.parse_folder("checkpoints/step-00000006-a")

@@ -60,9 +60,9 @@ def _due(store: Store, newest: Manifest, retain: int) -> tuple[str, ...]:
     archived = archived_references(store, listing)  # an archive may consist of checkpoints that stayed where they were
     begun = _holding(layout.RETIRED, keys)
     committed = [each for each in _holding(layout.MANIFEST, keys) if each not in begun]
-    beyond = beyond_retained((each for each in committed if each.folder not in archived), newest, retain)
-    same = [each for each in beyond if _is_same_model(store, each.folder, newest)]
-    return tuple(each.folder for each in (*begun, *same) if each.is_own and each.folder not in archived)
+    own = (each for each in committed if each.folder not in archived and each.is_own and each.step < newest.step)
+    beyond = beyond_retained((each for each in own if _is_same_run(store, each.folder, newest)), newest, retain)
+    return tuple(each.folder for each in (*begun, *beyond) if each.is_own and each.folder not in archived)
 
 
 def _holding(name: str, keys: Iterable[str]) -> tuple[FolderName, ...]:
@@ -91,7 +91,8 @@ def _delete(store: Store, folder: str, newest: Manifest) -> None:
     store.delete([mark])
 
 
-def _is_same_model(store: Store, folder: str, newest: Manifest) -> bool:
+def _is_same_run(store: Store, folder: str, newest: Manifest) -> bool:
+    """Whether `newest` may have come from it by exact resumes: another run's checkpoints are never ours to delete."""
     try:
         manifest = read_manifest(store, folder)
     except ManifestError:
@@ -102,4 +103,8 @@ def _is_same_model(store: Store, folder: str, newest: Manifest) -> bool:
         and manifest.seed == newest.seed
         and manifest.prediction_type == newest.prediction_type
         and manifest.noise_schedule == newest.noise_schedule
+        and manifest.latent_scale == newest.latent_scale
+        and manifest.global_batch_size == newest.global_batch_size
+        and manifest.null_embedding_sha256 == newest.null_embedding_sha256
+        and manifest.initial_weights == newest.initial_weights
     )

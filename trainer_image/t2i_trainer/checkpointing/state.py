@@ -43,8 +43,10 @@ def optimizer_tensors(module: torch.nn.Module, optimizer: torch.optim.AdamW) -> 
     tensors: dict[str, torch.Tensor] = {}
     for moment in MOMENTS:
         for name, parameter in module.named_parameters():
-            tensors[moment_name(moment, name)] = _plain(optimizer.state[parameter][moment])
-    first = next(module.parameters())
+            # A parameter that is not trained (fourier time embedding) has no moments.
+            held = optimizer.state[parameter][moment] if parameter.requires_grad else torch.zeros_like(parameter)
+            tensors[moment_name(moment, name)] = _plain(held)
+    first = next(parameter for parameter in module.parameters() if parameter.requires_grad)
     tensors[STEP] = _plain(optimizer.state[first]["step"]).float().reshape(())
     return tensors
 
