@@ -94,7 +94,9 @@ def spawn(
     """
     command = list(argv)
     if die_with_parent and (setpriv := shutil.which("setpriv")):
-        command = [setpriv, "--pdeathsig", "KILL", "--", *command]
+        # The parent may die before setpriv asks for the signal: whoever was orphaned by then never begins.
+        unless_orphaned = '[ "$PPID" = "$0" ] && exec "$@"'
+        command = [setpriv, "--pdeathsig", "KILL", "--", "sh", "-c", unless_orphaned, str(os.getpid()), *command]
     executable = shutil.which(command[0])
     if executable is None:
         raise ComponentFailedError(f"cannot start {command[0]}: no such program")
