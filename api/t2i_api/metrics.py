@@ -49,6 +49,39 @@ TRAINER_STEP_SECONDS: Final = Metric(
 TRAINER_NON_FINITE: Final = Metric(
     name="t2i_trainer_non_finite_losses_total", type=MetricType.COUNTER, help="Steps whose loss was not finite."
 )
+TRAINER_FINDINGS: Final = Metric(
+    name="t2i_trainer_findings_total",
+    type=MetricType.COUNTER,
+    help="What the run noticed about itself, by name (t2i_api.findings).",
+    labels=("finding", "severity"),
+)
+TRAINER_ROLLBACKS: Final = Metric(
+    name="t2i_trainer_rollbacks_total",
+    type=MetricType.COUNTER,
+    help="Times the run went back to a checkpoint after steps that were not finite.",
+)
+TRAINER_SKIPPED_STEPS: Final = Metric(
+    name="t2i_trainer_skipped_steps_total",
+    type=MetricType.COUNTER,
+    help="Steps that changed nothing: not finite, or a spike.",
+)
+TRAINER_LOSS_QUARTILE: Final = Metric(
+    name="t2i_trainer_loss_by_timestep",
+    type=MetricType.GAUGE,
+    help="Smoothed loss of the samples whose timestep lies in a quarter of the range; 1 is the least noise.",
+    labels=("quartile",),
+)
+TRAINER_EVALUATION_LOSS: Final = Metric(
+    name="t2i_trainer_evaluation_loss",
+    type=MetricType.GAUGE,
+    help="Loss on the fixed evaluation grid with the right caption, a wrong one or none.",
+    labels=("caption",),
+)
+TRAINER_AS_EXPECTED: Final = Metric(
+    name="t2i_trainer_loss_as_expected",
+    type=MetricType.GAUGE,
+    help="1 while the smoothed loss lies within the job's expectations, 0 outside, NaN while no band is due.",
+)
 TRAINER_CHECKPOINT_TIMESTAMP: Final = Metric(
     name="t2i_trainer_checkpoint_timestamp_seconds",
     type=MetricType.GAUGE,
@@ -72,6 +105,11 @@ OPERATOR_RECONCILES: Final = Metric(
 )
 OPERATOR_RECONCILE_SECONDS: Final = Metric(
     name="t2i_operator_reconcile_seconds", type=MetricType.HISTOGRAM, help="Duration of a reconcile."
+)
+OPERATOR_STATUS_REFUSALS: Final = Metric(
+    name="t2i_operator_status_refusals_total",
+    type=MetricType.COUNTER,
+    help="Statuses that the API server did not take whole: the installed CRD is probably older than the operator.",
 )
 OPERATOR_QUEUE_DEPTH: Final = Metric(
     name="t2i_operator_queue_depth", type=MetricType.GAUGE, help="Keys that wait for a reconcile."
@@ -124,6 +162,12 @@ TRAINER_METRICS: Final = (
     TRAINER_LEARNING_RATE,
     TRAINER_STEP_SECONDS,
     TRAINER_NON_FINITE,
+    TRAINER_SKIPPED_STEPS,
+    TRAINER_ROLLBACKS,
+    TRAINER_FINDINGS,
+    TRAINER_LOSS_QUARTILE,
+    TRAINER_EVALUATION_LOSS,
+    TRAINER_AS_EXPECTED,
     TRAINER_CHECKPOINT_TIMESTAMP,
     TRAINER_CHECKPOINT_STEP,
     TRAINER_CHECKPOINT_SECONDS,
@@ -132,6 +176,7 @@ TRAINER_METRICS: Final = (
 OPERATOR_METRICS: Final = (
     OPERATOR_RECONCILES,
     OPERATOR_RECONCILE_SECONDS,
+    OPERATOR_STATUS_REFUSALS,
     OPERATOR_QUEUE_DEPTH,
     OPERATOR_LEADER,
     JOB_CONDITION,

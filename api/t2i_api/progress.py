@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import Field
 
 from t2i_api.base import StatusModel
+from t2i_api.findings import MAXIMUM_FINDINGS, MAXIMUM_SENTENCE, Finding
 from t2i_api.status import VerdictKind
 
 MAXIMUM_PROGRESS_BYTES: Final = 64 * 1024
@@ -82,6 +83,15 @@ class Progress(StatusModel):
     last_checkpoint_step: int | None = Field(default=None, ge=0)
     last_checkpoint_at: datetime | None = None
     last_samples: str | None = Field(default=None, max_length=2048, description="URI of the last sample grid.")
+    findings: list[Finding] = Field(
+        default=[], max_length=MAXIMUM_FINDINGS, description="What the run noticed about itself; one a name, the first."
+    )
+    as_expected: bool | None = Field(
+        default=None, description="Whether the loss lies within spec.expectations; absent: no band is due."
+    )
+    expectation: str | None = Field(
+        default=None, max_length=MAXIMUM_SENTENCE, description="The sentence that goes with asExpected."
+    )
     updated_at: datetime
 
 
@@ -96,14 +106,20 @@ class TerminationMessage(StatusModel):
 
     def to_log(self) -> str:
         """Return the text for the termination log, cut so that the kubelet keeps it whole."""
-        bare = self.progress and self.progress.model_copy(update={"last_samples": None, "warm_start": None})
+        bare = self.progress and self.progress.model_copy(
+            update={"last_samples": None, "warm_start": None, "findings": [], "expectation": None}
+        )
         shorter = (
             self,
-            self.model_copy(update={"message": self.message[:500]}),
+            self.model_copy(update={"progress": self._with_findings(3)}),
+            self.model_copy(update={"message": self.message[:500], "progress": self._with_findings(1)}),
             self.model_copy(update={"message": self.message[:200], "progress": bare}),
         )
         texts = [said.model_dump_json(by_alias=True, exclude_none=True) for said in shorter]
         return next((text for text in texts if len(text.encode()) <= MAXIMUM_TERMINATION_BYTES), texts[-1])
+
+    def _with_findings(self, count: int) -> Progress | None:
+        return self.progress and self.progress.model_copy(update={"findings": self.progress.findings[:count]})
 
 
 def reason_of(code: ExitCode) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from t2i_api.findings import Finding, Severity
 from t2i_api.metrics import TRAINER_METRICS, MetricType
 from t2i_api.progress import MAXIMUM_FRESH_NAMES, Progress, TrainerPhase
 from t2i_api.status import VerdictKind
@@ -109,3 +110,15 @@ def test_other_paths_are_not_found(address: str) -> None:
 
 def test_a_taken_port_does_not_stop_the_training(telemetry: Telemetry, address: str) -> None:
     assert serve(telemetry, int(address.rpartition(":")[2])) is None
+
+
+def test_what_a_run_notices_is_told_once_a_name_and_counted_each_time(telemetry: Telemetry, address: str) -> None:
+    for step in (3, 9):
+        telemetry.found(Finding(name="LatentScale", severity=Severity.ERROR, step=step, sentence="Too small."))
+    telemetry.expects(as_expected=False, sentence="Loss 0.9.")
+    progress = Progress.model_validate_json(fetch(f"{address}/progress"))
+    assert [(each.name, each.step) for each in progress.findings] == [("LatentScale", 3)]
+    assert (progress.as_expected, progress.expectation) == (False, "Loss 0.9.")
+    text = fetch(f"{address}/metrics").decode()
+    assert 't2i_trainer_findings_total{finding="LatentScale",severity="Error"} 2.0' in text
+    assert "t2i_trainer_loss_as_expected 0.0" in text

@@ -14,9 +14,12 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from t2i_api import metrics as names
+from t2i_api.findings import remember
 from t2i_api.progress import MAXIMUM_FRESH_NAMES, Progress, TrainerPhase, WarmStart
+from t2i_trainer.noticed import NoticedMetrics
 
 if TYPE_CHECKING:
+    from t2i_api.findings import Finding
     from t2i_api.metrics import Metric
     from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest
 
@@ -62,6 +65,7 @@ class Telemetry:
         self._checkpoint_bytes = self._counter(names.TRAINER_CHECKPOINT_BYTES)
         self._step_seconds = self._histogram(names.TRAINER_STEP_SECONDS, _STEP_BUCKETS)
         self._checkpoint_seconds = self._histogram(names.TRAINER_CHECKPOINT_SECONDS, _SAVE_BUCKETS)
+        self.noticed = NoticedMetrics(self._registry)
         self._gauge(names.TRAINER_TARGET_STEPS).set(progress.target_steps)
         self._step.set(progress.step)
 
@@ -147,6 +151,16 @@ class Telemetry:
     def met_non_finite(self) -> None:
         """Count a loss that is not a number."""
         self._non_finite.inc()
+
+    def found(self, finding: Finding) -> None:
+        """Note something that the run noticed about itself."""
+        self.noticed.found(finding)
+        self._update(findings=remember(self.progress.findings, finding))
+
+    def expects(self, *, as_expected: bool | None, sentence: str | None) -> None:
+        """Note whether the loss lies within the job's expectations."""
+        self.noticed.expects(as_expected=as_expected)
+        self._update(as_expected=as_expected, expectation=sentence)
 
     def _export(self, result: StepResult, smoothed: float, seconds: float | None) -> None:
         self._loss.set(result.loss)
