@@ -4,7 +4,8 @@
 
 Every arrow may be the last thing a process does, and any process can go on from there: each step looks first and
 repeats harmlessly. Nothing is deleted before the archive's manifest is committed, nothing without a fresh look at
-source and archive, nothing that the intent does not list, and nothing at all once a look shows something unexpected.
+source and archive, nothing that the intent does not list, nothing that the deleting process did not itself compare with
+its copy, and nothing at all once a look shows something unexpected.
 `COMPLETED.json` keeps a finished archive from ever deleting what somebody puts back later. The steps are in
 `archive_copy.py`, `archive_decision.py` and `archive_source.py`; `method: Reference` is in `archive_reference.py`.
 """
@@ -22,6 +23,7 @@ from t2i_checkpoint.archive_decision import (
     abandon_archive,
     commit,
     committed,
+    expect_recorded,
     is_committed,
     load_decision,
     load_intent,
@@ -39,9 +41,15 @@ from t2i_checkpoint.archive_list import archive_marks
 from t2i_checkpoint.archive_plan import plan_archive
 from t2i_checkpoint.archive_progress import ArchiveProgress, ProgressCallback, ProgressMeter
 from t2i_checkpoint.archive_reference import intent_of, run_reference
-from t2i_checkpoint.archive_source import delete_sources, expect_archive_whole, expect_source_unchanged
+from t2i_checkpoint.archive_source import (
+    compare_with_sources,
+    delete_sources,
+    expect_archive_whole,
+    expect_source_unchanged,
+)
 
 if TYPE_CHECKING:
+    from t2i_checkpoint.archive_documents import ArchivedObject
     from t2i_checkpoint.store import Store
 
 __all__ = [
@@ -73,13 +81,16 @@ def run_archive(
     """
     if intent.method is ArchiveMethod.REFERENCE:
         return run_reference(store, intent)
-    manifest = committed(store, intent)
+    manifest, copies = committed(store, intent), None
     if manifest is None:
-        manifest = _copy_and_commit(store, intent, on_progress, concurrency)
+        manifest, copies = _copy_and_commit(store, intent, on_progress, concurrency)
     if store.head(intent.root + layout.COMPLETED) is None:
+        expect_recorded(store, intent)
         expect_archive_whole(store, manifest)
+        if copies is None:
+            copies = compare_with_sources(store, intent, manifest, concurrency)
         meter = ProgressMeter("Deleting", on_progress, objects=len(intent.entries), size_bytes=intent.size_bytes)
-        delete_sources(store, intent, manifest, meter, concurrency)
+        delete_sources(store, intent, copies, meter, concurrency)
         store.abort_uploads(intent.root)  # of a second archiver that was killed
         mark(store, intent.root + layout.COMPLETED)
     return manifest
@@ -87,7 +98,8 @@ def run_archive(
 
 def _copy_and_commit(
     store: Store, intent: ArchiveIntent, on_progress: ProgressCallback | None, concurrency: int
-) -> ArchiveManifest:
+) -> tuple[ArchiveManifest, tuple[ArchivedObject, ...] | None]:
+    """Return the commit, and what was copied and verified here; None if another process committed."""
     try:
         expect_source_unchanged(store, intent, gone_is_fine=False)
         record_intent(store, intent)
@@ -97,7 +109,7 @@ def _copy_and_commit(
         manifest = ArchiveManifest(
             name=intent.name, folders=intent.folders, committed_at=datetime.now(UTC), objects=objects
         )
-        return commit(store, intent, manifest)
+        return commit(store, intent, manifest), objects
     except ArchiveAbandonedError:
         raise
     except SourceChangedError as error:
@@ -105,7 +117,7 @@ def _copy_and_commit(
         existing = committed(store, intent) or abandon_archive(store, intent, error.detail)
         if existing is None:
             raise
-        return existing
+        return existing, None
 
 
 def unfinished_archives(store: Store) -> list[ArchiveIntent]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def copy_all(store: Store, intent: ArchiveIntent, meter: ProgressMeter, concurrency: int) -> tuple[ArchivedObject, ...]:
-    """Copy and verify, in the order of the intent; what an earlier process copied is only verified.
+    """Copy and verify, in the order of the intent; what an earlier process copied is only compared, byte by byte.
 
     Raises SourceChangedError and ArchiveError; nothing is deleted.
     """
@@ -27,7 +27,7 @@ def copy_all(store: Store, intent: ArchiveIntent, meter: ProgressMeter, concurre
 def _copy(store: Store, entry: ArchiveEntry, meter: ProgressMeter) -> ArchivedObject:
     source = ObjectInfo(entry.source, entry.size, entry.etag, entry.modified_at)
     try:
-        verified = verify_copy(store, source, entry.destination)
+        verified = verify_copy(store, source, entry.destination, made_elsewhere=True)
         if verified is not None:
             meter.found(entry.size)
         else:

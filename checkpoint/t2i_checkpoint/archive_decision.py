@@ -67,11 +67,31 @@ def committed(store: Store, intent: ArchiveIntent) -> ArchiveManifest | None:
         # Whoever gave it up may have been killed before this mark.
         mark(store, intent.root + layout.ABANDONED, _why(decision.why))
         raise ArchiveAbandonedError(f"{intent.root} was given up: {decision.why}")
-    planned = {(entry.source, entry.size) for entry in intent.entries}
-    if decision.method is not intent.method or {(item.source, item.size) for item in decision.objects} != planned:
+    if not _is_commit_of(intent, decision):
         key = intent.root + layout.MANIFEST
-        raise ArchiveError("ArchiveInvalid", f"{key} does not list what {layout.INTENT} beside it does; check by hand")
+        detail = f"{key} does not list what {layout.INTENT} beside it does; nothing was deleted; check by hand"
+        raise ArchiveError("ArchiveInvalid", detail)
     return decision
+
+
+def expect_recorded(store: Store, intent: ArchiveIntent) -> None:
+    """Look whether `INTENT.json` still is the intent that is carried out: whoever replaced it may have forged more."""
+    key = intent.root + layout.INTENT
+    try:
+        recorded = load_intent(store, intent.name)
+    except NotFound:
+        recorded = None
+    if recorded != intent:
+        what = "is gone" if recorded is None else "is no longer the intent that is being carried out"
+        raise ArchiveError("ArchiveInvalid", f"{key} {what}; nothing (more) was deleted at the source; check by hand")
+
+
+def _is_commit_of(intent: ArchiveIntent, decision: ArchiveManifest) -> bool:
+    written = {entry.source: entry.modified_at for entry in intent.entries}
+    planned = {(entry.source, entry.size, entry.modified_at) for entry in intent.entries}
+    # Older manifests do not say when the source was written.
+    listed = {(each.source, each.size, each.modified_at or written.get(each.source)) for each in decision.objects}
+    return decision.method is intent.method and decision.folders == intent.folders and listed == planned
 
 
 def commit(store: Store, intent: ArchiveIntent, manifest: ArchiveManifest) -> ArchiveManifest:

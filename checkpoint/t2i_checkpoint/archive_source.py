@@ -2,6 +2,8 @@
 
 A listing may be older than the bucket (some stores cache it), a HEAD of one key is not: whatever a listing shows that
 would stop an archive is looked at again by key, and every single deletion has its own looks at source and archive.
+What the archive's documents say is never believed where bytes are at stake: whoever may write them can forge them, so
+a process deletes only what it has itself compared with the copy.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from typing import TYPE_CHECKING
 from t2i_checkpoint import layout
 from t2i_checkpoint.archive_documents import ArchiveError, SourceChangedError
 from t2i_checkpoint.archive_plan import deletion_rank
-from t2i_checkpoint.archive_verify import is_still_archived
+from t2i_checkpoint.archive_verify import is_still_archived, verify_copy
 from t2i_checkpoint.parallel import run_all
-from t2i_checkpoint.store import ObjectChanged
+from t2i_checkpoint.store import NotFound, ObjectChanged
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Sequence
@@ -59,15 +61,47 @@ def expect_archive_whole(store: Store, manifest: ArchiveManifest) -> None:
             _expect_archived(store, item)
 
 
-def delete_sources(
-    store: Store, intent: ArchiveIntent, manifest: ArchiveManifest, meter: ProgressMeter, concurrency: int
-) -> None:
-    """Delete exactly what was archived, what makes the folders checkpoints first; raise when anything is unexpected."""
-    expect_source_unchanged(store, intent, gone_is_fine=True)
+def compare_with_sources(
+    store: Store, intent: ArchiveIntent, manifest: ArchiveManifest, concurrency: int
+) -> tuple[ArchivedObject, ...]:
+    """Compare all that is left of the source with the archive; returns what was found equal, nothing of it believed.
+
+    Raises ArchiveError if any object differs, before one is deleted. What is gone was deleted by an earlier process.
+    """
     archived = {item.source: item for item in manifest.objects}
 
+    def compare(entry: ArchiveEntry) -> ArchivedObject | None:
+        info = store.head(entry.source)
+        if info is None:
+            return None
+        if not entry.is_unchanged(info):
+            raise SourceChangedError(_replaced(entry))
+        try:
+            verified = verify_copy(store, info, entry.destination, made_elsewhere=True)
+        except (ObjectChanged, NotFound) as error:
+            detail = f"{entry.source} could not be compared with its copy: {error}. Nothing was deleted; run again"
+            raise ArchiveError("ArchiveUnproven", detail) from error
+        if verified is None:
+            detail = f"{entry.destination} is committed, but it is not equal to {entry.source}; nothing was deleted"
+            raise ArchiveError("ArchiveDamaged", f"{detail}. Remove {intent.root} by hand: its documents are not true")
+        kept = {"etag": verified.copied.etag, "checksum": verified.checksum, "verified_by": verified.by}
+        return archived[entry.source].model_copy(update=kept)
+
+    return tuple(item for item in run_all(compare, intent.entries, workers=concurrency) if item is not None)
+
+
+def delete_sources(
+    store: Store, intent: ArchiveIntent, copies: Sequence[ArchivedObject], meter: ProgressMeter, concurrency: int
+) -> None:
+    """Delete exactly what was archived, what makes the folders checkpoints first; raise when anything is unexpected.
+
+    `copies` are what this very process found equal to its source.
+    """
+    expect_source_unchanged(store, intent, gone_is_fine=True)
+    compared = {item.source: item for item in copies}
+
     def delete(entry: ArchiveEntry) -> None:
-        _delete(store, entry, archived[entry.source])
+        _delete(store, entry, compared.get(entry.source))
         meter.moved(entry.size)
         meter.finished_object()
 
@@ -76,21 +110,22 @@ def delete_sources(
     _expect_deleted(store, intent)
 
 
-def _delete(store: Store, entry: ArchiveEntry, item: ArchivedObject) -> None:
-    replaced = (
-        f"{entry.source} was replaced after it was archived; it is left alone. "
-        "Move or delete it, and the archive finishes by itself"
-    )
+def _delete(store: Store, entry: ArchiveEntry, item: ArchivedObject | None) -> None:
     info = store.head(entry.source)
     if info is None:
         return
-    if not entry.is_unchanged(info):
-        raise SourceChangedError(replaced)
+    if item is None or not entry.is_unchanged(info):
+        raise SourceChangedError(_replaced(entry))
     _expect_archived(store, item)
     try:
         store.delete_unchanged(info)
     except ObjectChanged as error:
-        raise SourceChangedError(replaced) from error
+        raise SourceChangedError(_replaced(entry)) from error
+
+
+def _replaced(entry: ArchiveEntry) -> str:
+    way_out = "Move or delete it, and the archive finishes by itself"
+    return f"{entry.source} was replaced after it was archived; it is left alone. {way_out}"
 
 
 def _expect_archived(store: Store, item: ArchivedObject) -> None:

@@ -1,6 +1,8 @@
 """Whether a copy is equal to its source: by full-object checksums where the store has them, else by reading.
 
 An ETag is never compared between source and copy: it depends on how an object was written, not only on its content.
+A CRC tells damage from truth, not a forger from a copier (bytes with any wanted CRC are easily made): of a copy that
+this process did not make itself only SHA-256 or reading both sides is a proof.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.store import ObjectInfo, Store
 
 _SHA256_HEX = "sha256-hex:"
+_UNFORGEABLE = {"SHA256"}
 
 
 @dataclass(frozen=True)
@@ -29,15 +32,20 @@ class Verified:
     by: Literal["checksum", "read-back"]
 
 
-def verify_copy(store: Store, source: ObjectInfo, destination_key: str) -> Verified | None:
+def verify_copy(
+    store: Store, source: ObjectInfo, destination_key: str, *, made_elsewhere: bool = False
+) -> Verified | None:
     """Compare an object with the copy of it, if there is one; None where they differ or there is none.
 
+    `made_elsewhere`: not this process made the copy, so that it may be anybody's; a CRC then proves nothing.
     The source has to be `source`: ObjectChanged or NotFound otherwise, if it has to be read.
     """
     copied = store.head(destination_key)
     if copied is None or copied.size != source.size:
         return None
     ours, theirs = store.checksum(destination_key), store.checksum(source.key)
+    if made_elsewhere and theirs is not None and theirs.algorithm not in _UNFORGEABLE:
+        ours = theirs = None
     if ours is not None and ours == theirs:
         return Verified(copied, str(ours), "checksum")
     return _verified_by_reading(store, source, copied, theirs)

@@ -6,6 +6,7 @@ _CHECKPOINT = "checkpoint/t2i_checkpoint"
 _TRAINER = "trainer_image/t2i_trainer/checkpointing"
 _UNIT = "tests/checkpoint"
 _DECISION = f"{_UNIT}/test_archive_decision.py"
+_FORGED = f"{_UNIT}/test_archive_forged.py"
 
 
 def _cell(suite: str, row: str) -> str:
@@ -98,9 +99,9 @@ _ARCHIVING = (
         (
             Edit(
                 f"{_CHECKPOINT}/archive.py",
-                "        return commit(store, intent, manifest)\n",
+                "        return commit(store, intent, manifest), objects\n",
                 "        store.delete([entry.source for entry in intent.entries])\n"
-                "        return commit(store, intent, manifest)\n",
+                "        return commit(store, intent, manifest), objects\n",
             ),
         ),
         (_cell("archive-move", "killed after"),),
@@ -113,6 +114,30 @@ _ARCHIVING = (
             Edit(f"{_CHECKPOINT}/archive_source.py", "    _expect_archived(store, item)\n    try:", "    try:"),
         ),
         (f"{_UNIT}/test_archive.py::test_an_archive_that_lost_an_object_deletes_nothing",),
+    ),
+    PlantedBug(
+        "a commit that lies there is believed",
+        "delete a good checkpoint because of forged documents",
+        (
+            Edit(
+                f"{_CHECKPOINT}/archive.py",
+                "            copies = compare_with_sources(store, intent, manifest, concurrency)\n",
+                "            copies = manifest.objects\n",
+            ),
+        ),
+        (_FORGED,),
+    ),
+    PlantedBug(
+        "a CRC proves whose copy it is",
+        "delete a good checkpoint because of forged bytes with its CRC",
+        (Edit(f"{_CHECKPOINT}/archive_verify.py", '_UNFORGEABLE = {"SHA256"}', '_UNFORGEABLE = {"SHA256", "CRC32"}'),),
+        (f"{_FORGED}::test_forged_bytes_with_the_very_crc_of_the_source_are_found_out",),
+    ),
+    PlantedBug(
+        "an exchanged intent is carried out",
+        "delete by a plan that somebody replaced",
+        (Edit(f"{_CHECKPOINT}/archive.py", "        expect_recorded(store, intent)\n", ""),),
+        (_FORGED,),
     ),
     PlantedBug(
         "size-only verification",
@@ -171,8 +196,9 @@ _ARCHIVING = (
         (
             Edit(
                 f"{_CHECKPOINT}/archive_source.py",
-                "    if not entry.is_unchanged(info):\n        raise SourceChangedError(replaced)\n    _expect",
-                "    _expect",
+                "    if item is None or not entry.is_unchanged(info):\n"
+                "        raise SourceChangedError(_replaced(entry))\n    _expect",
+                "    if item is None:\n        return\n    _expect",
             ),
             Edit(f"{_CHECKPOINT}/archive_source.py", "store.delete_unchanged(info)", "store.delete([info.key])"),
             Edit(
