@@ -21,9 +21,20 @@ def keyed_by(*keys: str) -> dict[str, Any]:
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
 
 
+IMMUTABLE_BECAUSE: Final = "cannot change while the job exists: a checkpoint would no longer fit it. Create a job of another name with its own checkpoint.uri instead"
+
 OBJECT_NAME_PATTERN: Final = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 
 LOCATION_PATTERN: Final = r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/\s]+)*/?|file:///\S*)$"
+# A source may also be a repository of the Hugging Face hub, spelled as by its file system: hf://org/name[@revision][/folder].
+SOURCE_PATTERN: Final = (
+    r"^(s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/\s]+)*/?|file:///\S*"
+    r"|hf://[A-Za-z0-9][A-Za-z0-9_.-]*/[A-Za-z0-9][A-Za-z0-9_.-]*(@[A-Za-z0-9][A-Za-z0-9_.-]*)?(/[A-Za-z0-9_.-]+)*/?)$"
+)
+SOURCE_MESSAGE: Final = (
+    "must be s3://bucket/prefix without empty parts, hf://organisation/name[@revision][/folder], or file:///directory of "
+    "the trainer's machine"
+)
 ENDPOINT_PATTERN: Final = r"^https?://[^\s/]+/?$"
 LOCATION_MESSAGE: Final = (
     "must be s3://bucket/prefix without empty parts (or file:///directory for t2i-trainer on one machine)"
@@ -35,6 +46,14 @@ LocationUri = Annotated[
         max_length=1024,
         pattern=LOCATION_PATTERN,
         json_schema_extra=spelled(LOCATION_PATTERN, LOCATION_MESSAGE),
+    ),
+]
+SourceUri = Annotated[
+    str,
+    Field(
+        max_length=1024,
+        pattern=SOURCE_PATTERN,
+        json_schema_extra=spelled(SOURCE_PATTERN, SOURCE_MESSAGE),
     ),
 ]
 ImageReference = Annotated[str, Field(min_length=1, max_length=512, pattern=r"^[^\s]+$")]

@@ -1,6 +1,7 @@
 """`DiffusionTrainingJob`: the custom resource, whole; the single source of the CRD, the docs and every reader.
 
-The spec groups live in `spec_model.py` (what is trained) and `spec_run.py` (where it runs), the status in `status.py`.
+The spec groups live in `spec_model.py` (what is trained), `spec_training.py` (how), `spec_run.py` (where it runs) and
+`spec_watch.py` (what it watches of itself), the status in `status.py`.
 """
 
 from typing import Any, Final, Literal, Self
@@ -9,9 +10,11 @@ from pydantic import ConfigDict, Field, model_validator
 
 from t2i_api.attempt import GROUP, KIND
 from t2i_api.base import StatusModel, WireModel
-from t2i_api.fields import rules
-from t2i_api.spec_model import IMMUTABLE_BECAUSE, Data, Diffusion, Model, Sampling, Training
+from t2i_api.fields import IMMUTABLE_BECAUSE, rules
+from t2i_api.spec_model import Data, Model
 from t2i_api.spec_run import Checkpoint, FailurePolicy, Workers
+from t2i_api.spec_training import Diffusion, Sampling, Training
+from t2i_api.spec_watch import Evaluation, Expectations
 from t2i_api.status import JobStatus
 
 API_VERSION: Final = "training.t2i.dev/v1alpha1"
@@ -40,6 +43,10 @@ class JobSpec(WireModel):
             (
                 "self.training.globalBatchSize % (self.workers.count * (self.workers.gpusPerWorker > 0 ? self.workers.gpusPerWorker : 1)) == 0",
                 "training.globalBatchSize must be a multiple of workers.count x workers.gpusPerWorker, so that every process gets equally many images",
+            ),
+            (
+                "!has(self.training.microBatchSize) || self.training.globalBatchSize % (self.workers.count * (self.workers.gpusPerWorker > 0 ? self.workers.gpusPerWorker : 1) * self.training.microBatchSize) == 0",
+                "training.microBatchSize must divide a process's share, training.globalBatchSize / (workers.count x workers.gpusPerWorker): every forward pass has equally many images",
             ),
             (
                 "self.checkpoint.everySteps <= self.training.steps",
@@ -82,6 +89,11 @@ class JobSpec(WireModel):
     checkpoint: Checkpoint = Field(description="Where checkpoints lie.")
     workers: Workers = Field(default=Workers(), description="Pods and GPUs.")
     failure_policy: FailurePolicy = Field(default=FailurePolicy(), description="When to try again.")
+    evaluation: Evaluation = Field(default=Evaluation(), description="A loss curve without sampling noise.")
+    expectations: Expectations = Field(
+        default=Expectations(),
+        description="Bands that the loss is expected in; leaving one warns, and never stops a job.",
+    )
     suspend: bool = Field(
         default=False,
         description="True stops the pods after a checkpoint and keeps the job; false goes on. Default false.",
@@ -101,6 +113,11 @@ class JobSpec(WireModel):
         if self.training.global_batch_size % self.workers.world_size:
             raise ValueError(
                 f"training.globalBatchSize {self.training.global_batch_size} must be a multiple of the world size {self.workers.world_size}"
+            )
+        micro = self.training.micro_batch_size or 1
+        if self.training.global_batch_size % (self.workers.world_size * micro):
+            raise ValueError(
+                f"training.microBatchSize {micro} must divide a process's share of {self.training.global_batch_size // self.workers.world_size} images"
             )
         if self.data.resolution % self.model.pixel_unshuffle_factor:
             raise ValueError("data.resolution must be a multiple of model.pixelUnshuffleFactor")

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 
 from t2i_api.base import WireModel
 from t2i_api.fields import (
+    IMMUTABLE_BECAUSE,
     OBJECT_NAME_PATTERN,
     AnnotationText,
     ArchiveLabel,
@@ -17,7 +18,6 @@ from t2i_api.fields import (
     keyed_by,
     rules,
 )
-from t2i_api.spec_model import IMMUTABLE_BECAUSE
 from t2i_api.spec_storage import Endpoint, Region, SecretReference
 
 
@@ -224,6 +224,15 @@ class FailurePolicy(WireModel):
         ge=60,
         le=31_536_000,
         description="Window in which restarts are counted, seconds. Default 86400 (a day).",
+    )
+    max_skipped_steps: int = Field(
+        default=10,
+        ge=0,
+        le=1000,
+        description="Steps whose loss is not finite, or spikes, that are left out within 1000 steps before the run goes back to its last checkpoint. Default 10.",
+    )
+    max_rollbacks: int = Field(
+        default=2, ge=0, le=100, description="Times a run goes back before it fails. Default 2. Example: 0."
     )
     stall_seconds: int = Field(
         default=1800,

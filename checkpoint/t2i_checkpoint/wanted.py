@@ -6,13 +6,13 @@ import hashlib
 import json
 from typing import TYPE_CHECKING
 
-from t2i_api.spec_model import NoiseSchedule, PredictionType
+from t2i_api.spec_training import NoiseSchedule, PredictionType
 from t2i_checkpoint.unet import unet_architecture
 from t2i_checkpoint.verdict import Meaning, RunIdentity, Wanted
 
 if TYPE_CHECKING:
     from t2i_api.job import JobSpec
-    from t2i_api.spec_model import Diffusion
+    from t2i_api.spec_training import Diffusion
 
 # Diffusers' names, which people know from `scheduler_config.json`.
 _PREDICTION_TYPES = {PredictionType.EPSILON: "epsilon", PredictionType.V_PREDICTION: "v_prediction"}

@@ -17,7 +17,32 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no unet": ({"spec.model.unet": {}}, "exactly one of preset and config"),
     "channels that pixel space does not have": ({"spec.model.pixelUnshuffleFactor": 1}, "takes 12 channels"),
     "cosine with epsilon": ({"spec.diffusion": {"predictionType": "Epsilon"}}, "VPrediction"),
+    "epsilon at pure noise": (
+        {"spec.diffusion": {"schedule": "Linear", "predictionType": "Epsilon", "zeroTerminalSnr": True}},
+        "zeroTerminalSnr needs predictionType VPrediction",
+    ),
+    "two remedies for grey pictures": (
+        {"spec.diffusion": {"zeroTerminalSnr": True, "offsetNoise": 0.1}},
+        "other starting noise than sampling draws",
+    ),
     "warm-up longer than training": ({"spec.training.warmupSteps": 101}, "warmupSteps"),
+    "forward passes of unequal size": ({"spec.training.microBatchSize": 3}, "share of 16 images"),
+    "forward pass larger than the batch": ({"spec.training.microBatchSize": 64}, "must not exceed globalBatchSize"),
+    "an average kept twice": ({"spec.training.ema": {"powerWidths": [0.1, 0.1]}}, "holds a width twice"),
+    "a tracker named twice": ({"spec.training.trackers": ["MLflow", "MLflow"]}, "holds one twice"),
+    "a hub without a repository": ({"spec.model.textEncoder.uri": "hf://clip"}, "spec.model.textEncoder.uri"),
+    "a band that ends before it begins": (
+        {"spec.expectations": {"bands": [{"fromStep": 2, "toStep": 1, "lossAtMost": 1}]}},
+        "fromStep must not exceed toStep",
+    ),
+    "a band without a bound": (
+        {"spec.expectations": {"bands": [{"fromStep": 1, "toStep": 2}]}},
+        "lossAtLeast, lossAtMost or both",
+    ),
+    "a band upside down": (
+        {"spec.expectations": {"bands": [{"fromStep": 1, "toStep": 2, "lossAtLeast": 1, "lossAtMost": 0.5}]}},
+        "lossAtLeast must not exceed lossAtMost",
+    ),
     "batch that does not divide": ({"spec.training.globalBatchSize": 33}, "multiple of the world size 2"),
     "a UNet of latents without an autoencoder": ({"spec.model.unet.preset": "stable-diffusion-v1"}, "model.vae"),
     "latents that are unshuffled": (
@@ -83,6 +108,30 @@ def test_a_latent_diffusion_job_can_be_described(job_with: JobWith) -> None:
     model = DiffusionTrainingJob.from_object(job_with(LATENT)).spec.model
     assert model.vae is not None
     assert (model.vae.scaling_factor, model.unet.resolved.in_channels) == (0.18215, 4)
+
+
+EVERYTHING_NEW: dict[str, Any] = {
+    "spec.model.textEncoder.uri": "hf://openai/clip-vit-large-patch14@main",
+    "spec.diffusion": {"minSnrGamma": 5, "zeroTerminalSnr": True},
+    "spec.training.microBatchSize": 8,
+    "spec.training.compile": "WholeGraph",
+    "spec.training.ema": {"decay": 0.999, "powerWidths": [0.05, 0.1], "everySteps": 8},
+    "spec.training.trackers": ["TensorBoard"],
+    "spec.failurePolicy": {"maxSkippedSteps": 3, "maxRollbacks": 1},
+    "spec.evaluation": {"everySteps": 10, "images": 8},
+    "spec.expectations": {"preset": "FromScratchBands", "bands": [{"fromStep": 1, "toStep": 9, "lossAtMost": 1.5}]},
+}
+
+
+def test_every_choice_of_training_and_watching_can_be_described(job_with: JobWith) -> None:
+    job = DiffusionTrainingJob.from_object(job_with(EVERYTHING_NEW))
+    assert DiffusionTrainingJob.from_object({**job_with({}), "spec": job.spec.to_wire()}).spec == job.spec
+
+
+def test_fields_at_their_defaults_are_no_change(job_with: JobWith) -> None:
+    # A document that leaves them out, as every older one does, says the same.
+    written = DiffusionTrainingJob.from_object(job_with({"spec.evaluation": {}, "spec.expectations": {"bands": []}}))
+    assert written.spec == DiffusionTrainingJob.from_object(job_with({})).spec
 
 
 @pytest.mark.parametrize("place", ELSEWHERE)

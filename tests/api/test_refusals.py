@@ -61,6 +61,19 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"spec.diffusion.schedule": "squaredcos_cap_v2"},
         ("spec.diffusion.schedule", '"Cosine"', '"ScaledLinear"'),
     ),
+    "epsilon at pure noise": (
+        {"spec.diffusion": {"schedule": "Linear", "predictionType": "Epsilon", "zeroTerminalSnr": True}},
+        ("diffusion.zeroTerminalSnr needs predictionType VPrediction", "remove zeroTerminalSnr"),
+    ),
+    "two remedies for grey pictures": (
+        {"spec.diffusion": {"zeroTerminalSnr": True, "offsetNoise": 0.1}},
+        ("diffusion.offsetNoise with zeroTerminalSnr", "remove offsetNoise"),
+    ),
+    "offset noise as loud as two pictures": (
+        {"spec.diffusion": {"offsetNoise": 2}},
+        ("spec.diffusion.offsetNoise", "less than or equal to 1"),
+    ),
+    "min-SNR of nothing": ({"spec.diffusion": {"minSnrGamma": 0}}, ("spec.diffusion.minSnrGamma", "greater than 0")),
     "dropout of everything": (
         {"spec.diffusion.conditioningDropout": 1},
         ("conditioningDropout", "less than or equal to"),
@@ -78,6 +91,52 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     "batch that does not divide": (
         {"spec.training.globalBatchSize": 33},
         ("training.globalBatchSize", "multiple of workers.count x workers.gpusPerWorker"),
+    ),
+    "forward passes of unequal size": (
+        {"spec.training.microBatchSize": 3},
+        ("training.microBatchSize must divide a process's share",),
+    ),
+    "forward pass larger than the batch": (
+        {"spec.training.microBatchSize": 64},
+        ("training.microBatchSize must not exceed training.globalBatchSize",),
+    ),
+    "a graph of parts": ({"spec.training.compile": "Parts"}, ("spec.training.compile", '"Eager"', '"WholeGraph"')),
+    "a tracker that is not offered": (
+        {"spec.training.trackers": ["Comet"]},
+        ("spec.training.trackers[0]", '"TensorBoard"', '"WandB"', '"MLflow"'),
+    ),
+    "an average wider than a uniform one": (
+        {"spec.training.ema": {"powerWidths": [0.3]}},
+        ("spec.training.ema.powerWidths[0]", "less than or equal to 0.28"),
+    ),
+    "an average kept twice": (
+        {"spec.training.ema": {"powerWidths": [0.1, 0.1]}},
+        ("spec.training.ema.powerWidths[1]", "Duplicate value"),
+    ),
+    "four averages": (
+        {"spec.training.ema": {"powerWidths": [0.05, 0.1, 0.15, 0.2]}},
+        ("spec.training.ema.powerWidths", "at most 3"),
+    ),
+    "a hub without a repository": (
+        {"spec.model.textEncoder.uri": "hf://clip"},
+        ("spec.model.textEncoder.uri", "hf://organisation/name[@revision][/folder]"),
+    ),
+    "going back for ever": (
+        {"spec.failurePolicy": {"maxRollbacks": 101}},
+        ("spec.failurePolicy.maxRollbacks", "less than or equal to 100"),
+    ),
+    "evaluation of nothing": ({"spec.evaluation": {"images": 0}}, ("spec.evaluation.images", "greater than or equal")),
+    "a band that ends before it begins": (
+        {"spec.expectations": {"bands": [{"fromStep": 2, "toStep": 1, "lossAtMost": 1}]}},
+        ("expectations.bands: fromStep must not exceed toStep",),
+    ),
+    "a band without a bound": (
+        {"spec.expectations": {"bands": [{"fromStep": 1, "toStep": 2}]}},
+        ("expectations.bands: a band needs lossAtLeast, lossAtMost or both",),
+    ),
+    "a band upside down": (
+        {"spec.expectations": {"bands": [{"fromStep": 1, "toStep": 2, "lossAtLeast": 1, "lossAtMost": 0.5}]}},
+        ("expectations.bands: lossAtLeast must not exceed lossAtMost",),
     ),
     "precision that is not offered": ({"spec.training.precision": "FP8"}, ("spec.training.precision", '"BF16"')),
     "sampling without prompts": (
@@ -209,6 +268,11 @@ ON_UPDATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"spec.diffusion": {"schedule": "Linear", "predictionType": "Epsilon"}},
         ("diffusion cannot change", "another name"),
     ),
+    "another last timestep": ({"spec.diffusion": {"zeroTerminalSnr": True}}, ("diffusion cannot change",)),
+    "other averages": (
+        {"spec.training.ema": {"powerWidths": [0.05]}},
+        ("training.ema.powerWidths cannot change", "another name"),
+    ),
     "another seed": ({"spec.training.seed": 1}, ("training.seed cannot change",)),
     "another batch size": ({"spec.training.globalBatchSize": 64}, ("training.globalBatchSize cannot change",)),
     "fewer steps": ({"spec.training.steps": 99}, ("training.steps can only grow", "suspend: true")),
@@ -237,6 +301,19 @@ def test_the_valid_job_is_accepted(api_server: LocalCluster, job_with: JobWith) 
         {"spec.model": latent, "spec.data.resolution": 512},
         {"spec.model.initialWeights": weights},
         {"spec.model.initialWeights": {"uri": "s3://t2i/emoji", "endpoint": "https://s3.example"}},
+        {
+            "spec.model.textEncoder.uri": "hf://openai/clip-vit-large-patch14@main",
+            "spec.diffusion": {"minSnrGamma": 5, "zeroTerminalSnr": True},
+            "spec.training.microBatchSize": 8,
+            "spec.training.compile": "WholeGraph",
+            "spec.training.ema": {"powerWidths": [0.05, 0.1], "everySteps": 8},
+            "spec.training.trackers": ["TensorBoard", "WandB"],
+            "spec.evaluation": {"everySteps": 10},
+            "spec.expectations": {
+                "preset": "FromScratchBands",
+                "bands": [{"fromStep": 1, "toStep": 9, "lossAtMost": 1}],
+            },
+        },
         {"spec.checkpoint.onIncompatible": "WarmStart", "spec.checkpoint.archive": {"method": "Reference"}},
     ):
         api_server.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(job_with(changes)))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from t2i_api.job import JobSpec
-from t2i_api.spec_model import NoiseSchedule, PredictionType
+from t2i_api.spec_training import NoiseSchedule, PredictionType
 from t2i_checkpoint.unet import UnsupportedConfigError
 from t2i_checkpoint.wanted import meaning_from, noise_schedule_text, wanted_from
 

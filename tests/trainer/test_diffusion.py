@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from t2i_api.spec_model import Diffusion, NoiseSchedule, PredictionType
+from t2i_api.spec_training import Diffusion, NoiseSchedule, PredictionType
 from t2i_checkpoint.wanted import noise_schedule_text
 from t2i_trainer.diffusion import ForwardProcess, sample_losses, sampling_scheduler, scheduler_options
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from t2i_api.spec_model import Training
+from t2i_api.spec_training import Training
 from t2i_trainer.optim import build_optimizer, learning_rate_at, set_learning_rate
 
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 from diffusers import DDPMScheduler, DPMSolverMultistepScheduler
 
-from t2i_api.spec_model import NoiseSchedule, PredictionType
+from t2i_api.spec_training import NoiseSchedule, PredictionType
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from t2i_api.spec_model import Diffusion
+    from t2i_api.spec_training import Diffusion
 
 PREDICTION_TYPES: Mapping[PredictionType, str] = {
     PredictionType.EPSILON: "epsilon",

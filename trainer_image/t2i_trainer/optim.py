@@ -9,7 +9,7 @@ import torch
 if TYPE_CHECKING:
     from torch import nn
 
-    from t2i_api.spec_model import Training
+    from t2i_api.spec_training import Training
 
 
 def build_optimizer(model: nn.Module, training: Training) -> torch.optim.AdamW:

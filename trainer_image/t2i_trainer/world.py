@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 
 from t2i_api.progress import ExitCode
-from t2i_api.spec_model import Precision
+from t2i_api.spec_training import Precision
 from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
