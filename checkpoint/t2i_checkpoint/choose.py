@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from t2i_api.conditions import CheckpointReason
 from t2i_api.spec_run import OnIncompatible
 from t2i_api.status import VerdictKind
+from t2i_checkpoint.damage import DAMAGED_REASON
+from t2i_checkpoint.layout import DAMAGED
 from t2i_checkpoint.verdict import Reason
 
 if TYPE_CHECKING:
@@ -22,7 +24,11 @@ if TYPE_CHECKING:
     from t2i_checkpoint.inspect import Judgement, Survey
 
 _UNTIL_THEN = "Nothing is started until then"
-_DAMAGED = "FilesMissing"  # there is a manifest, so it was whole once
+# There is a manifest, so it was whole once: what happened since, and the way back.
+_LOST = {
+    "FilesMissing": ("lost files", "Put them back"),
+    DAMAGED_REASON: ("was damaged", f"Put sound bytes back and delete its {DAMAGED}"),
+}
 _ELSEWHERE = f"Move it elsewhere, or give the job a checkpoint.uri of its own. {_UNTIL_THEN}"
 _MEND = f"Mend it, move it elsewhere, or give the job a checkpoint.uri of its own. {_UNTIL_THEN}"
 # Weights that fit and that no change of the job could resume; with any other reason they may be its own progress.
@@ -35,7 +41,7 @@ _NEVER_RESUMABLE = {
 
 @dataclass(frozen=True)
 class Resume:
-    """Go on from this checkpoint; the `skipped` newer ones are incomplete."""
+    """Go on from this checkpoint; `skipped` are all newer ones, complete or not, newest first."""
 
     judgement: Judgement
     skipped: tuple[Judgement, ...] = ()
@@ -43,7 +49,10 @@ class Resume:
 
 @dataclass(frozen=True)
 class StartFresh:
-    """Nothing there that could be resumed or would be overwritten: seeded random weights at step 0."""
+    """Nothing there that could be resumed or would be overwritten: seeded random weights at step 0.
+
+    `skipped` is what lies there all the same.
+    """
 
     skipped: tuple[Judgement, ...] = ()
 
@@ -57,7 +66,10 @@ class WeightsSource(StrEnum):
 
 @dataclass(frozen=True)
 class BeginWith:
-    """Begin at step 0 with these weights: of `checkpoint.uri` itself, or of `model.initialWeights.uri`."""
+    """Begin at step 0 with these weights: of `checkpoint.uri` itself, or of `model.initialWeights.uri`.
+
+    `skipped` is what lies in the prefix and is passed over: what is newer, or all of it for the latter source.
+    """
 
     judgement: Judgement
     source: WeightsSource
@@ -100,11 +112,9 @@ def choose(survey: Survey, on_incompatible: OnIncompatible, initial_weights: Sur
     unfit = tuple(item for item in survey.judgements if has_to_leave(item, on_incompatible))
     if unfit:
         return _refused(unfit[0]) if on_incompatible is OnIncompatible.FAIL else Archive(unfit)
-    skipped = tuple(item for item in newer if item.verdict.kind is VerdictKind.INCOMPLETE)
     if resumable is not None:
-        return Resume(resumable, skipped)
-    leftover = next((item for item in newer if item.verdict.kind is not VerdictKind.INCOMPLETE), None)
-    return _begin(leftover, on_incompatible, initial_weights, skipped)
+        return Resume(resumable, newer)
+    return _begin(survey.judgements, on_incompatible, initial_weights)
 
 
 def decisive(survey: Survey, choice: Choice) -> Judgement | None:
@@ -118,11 +128,11 @@ def decisive(survey: Survey, choice: Choice) -> Judgement | None:
             return choice.judgement
 
 
-def _newer_than(judgements: Sequence[Judgement], resumable: Judgement | None) -> tuple[Judgement, ...]:
-    """Return what is newer than the resumable checkpoint; everything if there is none."""
+def _newer_than(judgements: Sequence[Judgement], chosen: Judgement | None) -> tuple[Judgement, ...]:
+    """Return what comes before the chosen checkpoint, newest first; everything if there is none."""
     newer: list[Judgement] = []
     for judgement in judgements:
-        if judgement is resumable:
+        if judgement is chosen:
             break
         newer.append(judgement)
     return tuple(newer)
@@ -134,22 +144,26 @@ def has_to_leave(judgement: Judgement, on_incompatible: OnIncompatible) -> bool:
     return judgement.verdict.archivable and not serves
 
 
-def _begin(
-    leftover: Judgement | None, policy: OnIncompatible, initial_weights: Survey | None, skipped: tuple[Judgement, ...]
-) -> Choice:
-    """Begin at step 0; `leftover` is the newest complete thing that lies in the prefix and cannot be resumed."""
+def _begin(judgements: tuple[Judgement, ...], policy: OnIncompatible, initial_weights: Survey | None) -> Choice:
+    """Begin at step 0, unless the newest complete thing in the prefix, or one that was complete, needs a person."""
+    leftover = next((item for item in judgements if item.verdict.kind is not VerdictKind.INCOMPLETE), None)
     if leftover is not None and (stop := _must_stop(leftover, policy, initial_weights)) is not None:
         return stop
-    damaged = next((item for item in skipped if item.verdict.reason == _DAMAGED), None)
-    if damaged is not None and policy is not OnIncompatible.WARM_START:
-        # It was committed: this is the run's lost progress, not a save that was cut off.
-        why = f"it was committed and lost files since: {damaged.verdict.explanation}"
-        return _not_resumable(damaged, f"{why}. Put them back, or move it elsewhere to begin at step 0. {_UNTIL_THEN}")
+    lost = next((item for item in judgements if _was_committed(item)), None)
+    if lost is not None and policy is not OnIncompatible.WARM_START:
+        # This is the run's lost progress, not a save that was cut off.
+        happened, way_back = _LOST[lost.verdict.reason]
+        why = f"it was committed and {happened} since: {lost.verdict.explanation}"
+        return _not_resumable(lost, f"{why}. {way_back}, or move it elsewhere to begin at step 0. {_UNTIL_THEN}")
     if initial_weights is not None:
-        return _given(initial_weights, policy, skipped)
+        return _given(initial_weights, policy, judgements)
     if leftover is None:
-        return StartFresh(skipped)
-    return _begin_with(leftover, WeightsSource.PREFIX, policy, skipped)
+        return StartFresh(judgements)
+    return _begin_with(leftover, WeightsSource.PREFIX, policy, _newer_than(judgements, leftover))
+
+
+def _was_committed(judgement: Judgement) -> bool:
+    return judgement.verdict.kind is VerdictKind.INCOMPLETE and judgement.verdict.reason in _LOST
 
 
 def _must_stop(leftover: Judgement, policy: OnIncompatible, initial_weights: Survey | None) -> Stop | None:

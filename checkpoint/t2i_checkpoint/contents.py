@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from t2i_api.status import VerdictKind
+from t2i_checkpoint.damage import refuse_damaged
 from t2i_checkpoint.facts import Fault, OtherProgram, ResumeState, Stored
 from t2i_checkpoint.headers.faults import HeaderError
 from t2i_checkpoint.layout import RETIRED
@@ -77,6 +78,7 @@ def read_contents(
         _refuse_retired(candidate)
         if own:
             manifest = committed_manifest(metered, candidate)
+            refuse_damaged(metered, candidate)
             found = read_own(metered, candidate, manifest, wanted_guess, memory)
             return Contents(
                 kind,

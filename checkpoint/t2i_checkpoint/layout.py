@@ -27,6 +27,7 @@ OPTIMIZER = "optimizer.safetensors"
 TRAINER_STATE = "trainer_state.json"
 NULL_EMBEDDING = "null_embedding.safetensors"
 RETIRED = "RETIRED.json"  # retention began to delete the folder
+DAMAGED = "DAMAGED.json"  # a reader found other bytes than the manifest promises
 
 INTENT = "INTENT.json"
 COMPLETED = "COMPLETED.json"

@@ -17,7 +17,7 @@ from pydantic.alias_generators import to_camel
 from t2i_api.status import VerdictKind
 from t2i_checkpoint.headers.bounded_json import parse_object
 from t2i_checkpoint.headers.faults import HeaderError
-from t2i_checkpoint.layout import MANIFEST
+from t2i_checkpoint.layout import DAMAGED, MANIFEST
 from t2i_checkpoint.store import StoreError, create_or_confirm
 
 if TYPE_CHECKING:
@@ -165,8 +165,8 @@ def read_manifest(store: Store, folder: str) -> Manifest | None:
 def commit(store: Store, folder: str, manifest: Manifest) -> None:
     """Make the checkpoint exist: check that every listed file is there with its size, then write the manifest.
 
-    Create-only; a repeat with the same content is no error. Raises ManifestError if a file is missing or short, and
-    AlreadyExists if another manifest was committed there.
+    Create-only; a repeat with the same content is no error. Raises ManifestError if a file is missing or short or the
+    folder is marked as damaged, and AlreadyExists if another manifest was committed there.
     """
     raw = manifest.to_json()
     if len(raw) > MAX_MANIFEST_BYTES:
@@ -176,6 +176,8 @@ def commit(store: Store, folder: str, manifest: Manifest) -> None:
         if sizes.get(file.path) != file.size:
             found = "is not there" if file.path not in sizes else f"has {sizes[file.path]} bytes"
             raise ManifestError("FilesMissing", f"{folder}/{file.path} {found}, {file.size} bytes were written")
+    if DAMAGED in sizes:
+        raise ManifestError("Damaged", f"{folder}/{DAMAGED} is there: nobody would resume from what is committed there")
     create_or_confirm(store, f"{folder}/{MANIFEST}", raw)
 
 

@@ -88,14 +88,19 @@ TABLE: list[tuple[str, Found, OnIncompatible, tuple[str | int | bool, ...]]] = [
         ARCHIVE,
         ("resume", 10, 2),
     ),
+    ("a damaged one is passed over", [(V.INCOMPLETE, 20, "Damaged"), (V.IDENTICAL, 10)], ARCHIVE, ("resume", 10, 1)),
+    ("a damaged one alone", [(V.INCOMPLETE, 20, "Damaged")], ARCHIVE, ("stop", C.NOT_RESUMABLE, False)),
+    ("a damaged one alone, warm start", [(V.INCOMPLETE, 20, "Damaged")], WARM, ("fresh", 1)),
+    ("a damaged one is not archived with others",
+     [(V.INCOMPLETE, 20, "Damaged"), (V.FOREIGN, 10)], ARCHIVE, ("archive", 10)),
     ("an older incomplete one is nobody's business", [(V.IDENTICAL, 20), (V.INCOMPLETE, 10)], FAIL, ("resume", 20, 0)),
     ("an older unreadable one too", [(V.IDENTICAL, 20), (V.UNREADABLE, 10)], ARCHIVE, ("resume", 20, 0)),
     ("own names, renamed, all state there", [(V.RENAMED, 20, "exact"), (V.IDENTICAL, 10)], FAIL, ("resume", 20, 0)),
-    ("newer weights do not block a resume", [(V.INFERENCE_ONLY, 20), (V.IDENTICAL, 10)], FAIL, ("resume", 10, 0)),
-    ("nor does a newer adapter", [(V.ADAPTER, 20), (V.IDENTICAL, 10)], FAIL, ("resume", 10, 0)),
+    ("newer weights do not block a resume", [(V.INFERENCE_ONLY, 20), (V.IDENTICAL, 10)], FAIL, ("resume", 10, 1)),
+    ("nor does a newer adapter", [(V.ADAPTER, 20), (V.IDENTICAL, 10)], FAIL, ("resume", 10, 1)),
     ("nor own weights of another seed",
-     [(V.INFERENCE_ONLY, 20, "SeedDiffers"), (V.IDENTICAL, 10)], ARCHIVE, ("resume", 10, 0)),
-    ("a partial fit beside a resume, warm", [(V.PARTIAL, 20), (V.IDENTICAL, 10)], WARM, ("resume", 10, 0)),
+     [(V.INFERENCE_ONLY, 20, "SeedDiffers"), (V.IDENTICAL, 10)], ARCHIVE, ("resume", 10, 1)),
+    ("a partial fit beside a resume, warm", [(V.PARTIAL, 20), (V.IDENTICAL, 10)], WARM, ("resume", 10, 1)),
     ("a partial fit beside a resume", [(V.PARTIAL, 20), (V.IDENTICAL, 10)], ARCHIVE, ("archive", 20)),
     ("unreadable", [(V.UNREADABLE, 10)], WARM, ("stop", C.UNREADABLE, False)),
     ("unreadable before a resume", [(V.UNREADABLE, 20), (V.IDENTICAL, 10)], ARCHIVE, ("stop", C.UNREADABLE, False)),
@@ -179,6 +184,8 @@ def test_initial_weights_are_taken_when_nothing_can_be_resumed(
 @pytest.mark.parametrize(
     ("found", "policy", "given_", "words"),
     [
+        ([(V.INCOMPLETE, 10, "Damaged")], ARCHIVE, None, ("was damaged since", "delete its DAMAGED.json")),
+        ([(V.INCOMPLETE, 10, "FilesMissing")], ARCHIVE, None, ("lost files since", "Put them back")),
         ([(V.UNREADABLE, 10)], ARCHIVE, None, ("could not be read", "left untouched", "Mend it")),
         ([(V.FOREIGN, 10)], FAIL, None, ("onIncompatible is Fail", "set it to Archive")),
         ([(V.PARTIAL, 10)], FAIL, None, ("WarmStart to begin with what fits",)),
@@ -222,6 +229,10 @@ def test_every_survey_has_one_safe_answer(found: Survey, policy: OnIncompatible,
         assert not [item for item in found.judgements if item.verdict.kind is V.UNREADABLE and item.step > newest]
     if isinstance(choice, Resume):
         assert choice.judgement.step == newest
+    if isinstance(choice, Resume) or (isinstance(choice, BeginWith) and choice.source is PREFIX):
+        # Whatever newer thing is passed over is said, complete or not.
+        newer = [item for item in found.judgements if item.step > choice.judgement.step]
+        assert list(choice.skipped) == newer
     if isinstance(choice, StartFresh):
         assert {item.verdict.kind for item in found.judgements} <= {V.INCOMPLETE}
     if isinstance(choice, BeginWith):

@@ -71,6 +71,42 @@ def test_the_average_is_judged_without_a_fourth_read(
     assert judgement.requests == MAX_READS
 
 
+MARK: dict[str, Any] = {
+    "format": "t2i.dev/damage",
+    "version": 1,
+    "file": layout.WEIGHTS,
+    "expectedSha256": "a" * 64,
+    "foundSha256": "b" * 64,
+    "foundAt": "2026-01-02T03:04:05Z",
+    "foundBy": "0123abcd-a2",
+}
+
+
+@pytest.mark.parametrize(
+    ("mark", "words"),
+    [
+        (json.dumps(MARK).encode(), f"SHA-256 of {layout.WEIGHTS} is bbbbbbbbbbbb…"),
+        (json.dumps({**MARK, "file": "x; rm \n"}).encode(), "what it says cannot be read"),
+        (b"\xff", "what it says cannot be read"),
+        (b" " * 5000, "what it says cannot be read"),
+        (b"", "what it says cannot be read"),
+    ],
+    ids=["sound", "hostile", "not JSON", "too long", "empty"],
+)
+def test_a_mark_of_damage_bars_a_resume_whatever_it_says(
+    store: Store, checkpoints: CheckpointWriter, wanted: Wanted, mark: bytes, words: str
+) -> None:
+    folder = checkpoints.own(1, wanted.architecture)
+    store.put(f"{folder}/{layout.DAMAGED}", mark)
+    judgement = only(store, wanted)
+    assert (judgement.verdict.kind, judgement.verdict.reason) == (VerdictKind.INCOMPLETE, "Damaged")
+    assert words in judgement.verdict.explanation
+    assert not judgement.verdict.archivable
+    assert judgement.requests < MAX_READS
+    store.delete([f"{folder}/{layout.DAMAGED}"])
+    assert only(store, wanted).verdict.resumable
+
+
 @pytest.mark.parametrize("without", [layout.EMA_WEIGHTS, layout.OPTIMIZER])
 def test_without_average_or_optimizer_nothing_is_resumed(
     store: Store, checkpoints: CheckpointWriter, wanted: Wanted, without: str

@@ -109,7 +109,7 @@ class Starter:
         directory = self.configuration.run_directory / "restore"
         wanted = wanted_of(self.configuration.spec, architecture_of(self.unet))
         if self.world.leads_pod:
-            fetch_checkpoint(self.store, name, wanted, directory)
+            fetch_checkpoint(self.store, name, wanted, directory, self.configuration.attempt.writer)
         self.world.wait()
         fetched = open_fetched(directory)
         stored = fetched.null_embedding()

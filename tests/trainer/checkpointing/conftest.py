@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 CPU = torch.device("cpu")
 NULL = torch.ones(8, 16)
 WRITER = "0123abcd-a1"
+READER = "0123abcd-a2"
 
 
 @dataclass
@@ -82,7 +83,7 @@ class Bench:
         spec = spec or self.spec
         wanted = wanted_of(spec, architecture_of(build_unet(spec, CPU)))
         name = self.folder(step).removeprefix("checkpoints/")
-        fetch_checkpoint(self.store, name, wanted, self.scratch / "restore")
+        fetch_checkpoint(self.store, name, wanted, self.scratch / "restore", READER)
 
     def load(self, state: TrainingState) -> TrainerState:
         """Load what was fetched."""

@@ -70,6 +70,27 @@ def test_retaining_one_keeps_the_one_just_committed(bench: Bench) -> None:
     assert beyond_retained([older, same, foreign], newest, 1) == (older,)
 
 
+def test_a_damaged_checkpoint_is_neither_deleted_nor_counted(bench: Bench) -> None:
+    """With two to keep, the damaged second newest used to push out the only intact one beside the newest."""
+    for step in (1, 2, 3):
+        bench.save(step)
+    newest = bench.save(4)
+    bench.store.create(f"{bench.folder(3)}/{layout.DAMAGED}", b"{}")
+    assert retire_checkpoints(bench.store, newest, 2) == (bench.folder(1),)
+    assert folders(bench.store) == {bench.folder(step) for step in (2, 3, 4)}
+    bench.store.create(f"{bench.folder(3)}/{layout.RETIRED}", b"{}")
+    assert retire_checkpoints(bench.store, newest, 2) == ()
+
+
+def test_nothing_is_retired_in_favour_of_a_checkpoint_that_is_marked_as_damaged(bench: Bench) -> None:
+    """Whoever can forge a mark can let a checkpoint be passed over, and lose none."""
+    bench.save(1)
+    newest = bench.save(2)
+    bench.store.create(f"{bench.folder(2)}/{layout.DAMAGED}", b"forged")
+    assert retire_checkpoints(bench.store, newest, 1) == ()
+    assert folders(bench.store) == {bench.folder(1), bench.folder(2)}
+
+
 class Killed(BaseException):
     """The process ends here."""
 

@@ -14,7 +14,7 @@ from t2i_api.status import VerdictKind
 from t2i_checkpoint import layout
 from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.local import LocalStore
-from t2i_checkpoint.manifest import InitialWeightsFacts, read_manifest
+from t2i_checkpoint.manifest import InitialWeightsFacts, ManifestError, read_manifest
 from t2i_checkpoint.wanted import model_config_sha256
 from t2i_trainer.failures import TrainerError
 
@@ -138,3 +138,14 @@ def test_killed_before_any_write_of_a_save_the_checkpoint_before_stays_and_the_s
     files = len(before.files)
     assert cut == files + 1  # every file, then the metrics; before the last one the manifest
     assert read_manifest(bench.store, bench.folder(6)) is not None
+
+
+def test_nothing_is_committed_or_believed_where_a_mark_of_damage_lies(bench: Bench) -> None:
+    bench.store.create(f"{bench.folder(3)}/{layout.DAMAGED}", b"forged")
+    with pytest.raises(ManifestError, match="nobody would resume"):
+        bench.save(3)
+    bench.save(6)
+    bench.store.create(f"{bench.folder(6)}/{layout.DAMAGED}", b"found by another process")
+    with pytest.raises(TrainerError, match="marked as damaged") as refused:
+        bench.save(6)
+    assert refused.value.code is ExitCode.STORAGE_UNAVAILABLE

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, NoReturn
 
 from pydantic import ValidationError
 
 from t2i_api.base import describe
+from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
+from t2i_checkpoint.damage import Damage, mark_damaged
 from t2i_checkpoint.manifest import Manifest, ManifestFile, parse_manifest
-from t2i_checkpoint.store import NotFound, ObjectChanged
+from t2i_checkpoint.store import NotFound, ObjectChanged, StoreError
 from t2i_trainer.checkpointing.judging import does_not_fit, judge_resumable
 from t2i_trainer.checkpointing.save import NULL_EMBEDDING
 from t2i_trainer.checkpointing.state import (
@@ -40,6 +44,8 @@ if TYPE_CHECKING:
     from t2i_checkpoint.store import Store
     from t2i_checkpoint.verdict import Wanted
 
+logger = logging.getLogger("t2i_trainer")
+
 _RENAMING = "renaming.json"  # beside the fetched files; no file of a checkpoint has this name
 _BLOCK_BYTES = 8 * 1024 * 1024
 # What two kinds of processors may compute differently for the same caption, relative to vectors of length about 1.
@@ -60,14 +66,18 @@ class FetchedCheckpoint:
         return read_tensors(self.directory / NULL_EMBEDDING)["null_embedding"]
 
 
-def fetch_checkpoint(store: Store, name: str, wanted: Wanted, directory: Path) -> None:
-    """Judge `checkpoints/<name>`, download it whole and check every byte; raises TrainerError or StoreError."""
+def fetch_checkpoint(store: Store, name: str, wanted: Wanted, directory: Path, reader: str = "t2i-trainer") -> None:
+    """Judge `checkpoints/<name>`, download it whole and check every byte; raises TrainerError or StoreError.
+
+    A file that twice comes with the same wrong bytes is damaged: the checkpoint is marked so, in the name of `reader`,
+    and everybody passes it over from then on.
+    """
     folder = f"{layout.CHECKPOINTS}{name}"
     judgement = judge_resumable(store, folder, wanted)
     if judgement.manifest is None:
         raise does_not_fit(folder, f"it has no {layout.MANIFEST}")
     for file in judgement.manifest.files:
-        _fetch(store, folder, file, directory)
+        _fetch(store, folder, file, directory, reader)
     renaming = judgement.verdict.renaming
     (directory / layout.MANIFEST).write_bytes(judgement.manifest.to_json())
     (directory / _RENAMING).write_text(json.dumps(None if renaming is None else dict(renaming.names)))
@@ -113,9 +123,36 @@ def refuse_null_embedding(store: Store, name: str, wanted: Wanted, computed: tor
     raise does_not_fit(folder, what)
 
 
-def _fetch(store: Store, folder: str, file: ManifestFile, directory: Path) -> None:
+def _fetch(store: Store, folder: str, file: ManifestFile, directory: Path, reader: str) -> None:
     target = directory / file.path
     target.parent.mkdir(parents=True, exist_ok=True)
+    first = _download(store, folder, file, target)
+    if first == file.sha256:
+        return
+    logger.warning("%s/%s came with other bytes than its manifest promises; reading it again", folder, file.path)
+    second = _download(store, folder, file, target)
+    if second == file.sha256:
+        return
+    if second != first:
+        what = f"{store.uri}/{folder}/{file.path} comes with other bytes each time it is read: look at the network"
+        raise TrainerError(ExitCode.STORAGE_UNAVAILABLE, f"{what}. No step was taken; nothing was changed")
+    damage = Damage(
+        file=file.path, expected_sha256=file.sha256, found_sha256=second, found_at=datetime.now(UTC), found_by=reader
+    )
+    what = f"{folder}/{file.path} is damaged: {damage}. {_mark(store, folder, damage)}. No step was taken"
+    raise TrainerError(ExitCode.INCOMPATIBLE_WEIGHTS, what)
+
+
+def _mark(store: Store, folder: str, damage: Damage) -> str:
+    try:
+        mark_damaged(store, folder, damage)
+    except StoreError as error:
+        return f"It could not be marked ({error}), so the next attempt will meet it again: move it elsewhere"
+    return f"{layout.DAMAGED} marks it now: the next attempt takes the newest one before it"
+
+
+def _download(store: Store, folder: str, file: ManifestFile, target: Path) -> str:
+    """Return the SHA-256 of what came."""
     try:
         store.download(f"{folder}/{file.path}", target)
     except (NotFound, ObjectChanged) as error:
@@ -124,5 +161,4 @@ def _fetch(store: Store, folder: str, file: ManifestFile, directory: Path) -> No
     with target.open("rb") as content:
         while block := content.read(_BLOCK_BYTES):
             digest.update(block)
-    if digest.hexdigest() != file.sha256:
-        raise does_not_fit(folder, f"{file.path} is damaged: its SHA-256 is not the manifest's")
+    return digest.hexdigest()

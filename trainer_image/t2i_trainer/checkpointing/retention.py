@@ -3,6 +3,8 @@
 Runs only after a checkpoint was committed and read back, by a save or by the resume from it. Looks at nothing newer
 than that one: after a resume from an older step, later folders belong to a history that somebody may want to see.
 
+A checkpoint that is marked as damaged is neither deleted nor counted; if the newest one itself is, nothing is due.
+
 A folder is marked before anything of it is deleted and the mark goes last, so that a deletion which was cut off is
 finished by the next one, and nobody mistakes the rest for a save that was cut off.
 """
@@ -58,8 +60,11 @@ def _due(store: Store, newest: Manifest, retain: int) -> tuple[str, ...]:
     listing = list(store.list(layout.SURVEY_PREFIX))
     keys = [info.key for info in listing if info.key.startswith(layout.CHECKPOINTS)]
     archived = archived_references(store, listing)  # an archive may consist of checkpoints that stayed where they were
-    begun = _holding(layout.RETIRED, keys)
-    committed = [each for each in _holding(layout.MANIFEST, keys) if each not in begun]
+    damaged = {each.folder for each in _holding(layout.DAMAGED, keys)}
+    if layout.checkpoint_folder(newest.step, newest.writer) in damaged:
+        return ()
+    begun = tuple(each for each in _holding(layout.RETIRED, keys) if each.folder not in damaged)
+    committed = [each for each in _holding(layout.MANIFEST, keys) if each not in begun and each.folder not in damaged]
     own = (each for each in committed if each.folder not in archived and each.is_own and each.step < newest.step)
     beyond = beyond_retained((each for each in own if _is_same_run(store, each.folder, newest)), newest, retain)
     return tuple(each.folder for each in (*begun, *beyond) if each.is_own and each.folder not in archived)

@@ -122,6 +122,11 @@ def _as_committed_before(store: Store, folder: str, known: Manifest, state: Trai
             ExitCode.INCOMPATIBLE_WEIGHTS,
             f"{store.uri}/{folder} is another model's checkpoint of this very step; nothing was written there",
         )
+    if store.head(f"{folder}/{layout.DAMAGED}") is not None:
+        raise TrainerError(
+            ExitCode.STORAGE_UNAVAILABLE,
+            f"{store.uri}/{folder} was committed and is marked as damaged since; the next attempt writes another one",
+        )
     logger.info("step %d: %s is committed already and stays as it is", state.step, folder)
     return known
 
