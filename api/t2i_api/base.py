@@ -21,15 +21,21 @@ class WireModel(BaseModel):
         allow_inf_nan=False,
     )
 
-    def to_wire(self) -> dict[str, Any]:
-        """Return the JSON form: camelCase names, absent fields left out."""
-        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+    def to_wire(self, *, defaults: bool = True) -> dict[str, Any]:
+        """Return the JSON form: camelCase names, absent fields left out; without `defaults` also those at theirs."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=not defaults)
 
 
 class StatusModel(WireModel):
     """What we wrote ourselves earlier, perhaps by a newer version: unknown fields are dropped, not refused."""
 
     model_config = ConfigDict(extra="ignore")
+
+
+class KeptModel(StatusModel):
+    """What must survive being read and written by an older version: unknown fields are kept as they are."""
+
+    model_config = ConfigDict(extra="allow")
 
 
 def describe(error: ValidationError) -> str:

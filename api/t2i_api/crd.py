@@ -97,7 +97,7 @@ def _copy_bounds(schema: dict[str, Any], result: dict[str, Any]) -> None:
 
 
 def _copy_properties(schema: dict[str, Any], result: dict[str, Any], definitions: dict[str, Any]) -> None:
-    if "additionalProperties" in schema and schema["additionalProperties"] is not False:
+    if isinstance(schema.get("additionalProperties"), dict):
         result["additionalProperties"] = structural(dict(schema["additionalProperties"]), definitions)
         if "maxProperties" in schema:
             result["maxProperties"] = schema["maxProperties"]

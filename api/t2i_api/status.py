@@ -1,7 +1,7 @@
 """The status of a job: facts, written by the operator alone, at most every 10 s unless something but progress changed.
 
-Conditions follow the Kubernetes API conventions. Unknown fields are dropped on reading, so that an older operator can
-read what a newer one wrote.
+Conditions follow the Kubernetes API conventions. Unknown fields are kept as they are, so that an older operator can
+read what a newer one wrote, and does not take from it what an attempt begins with.
 """
 
 from datetime import datetime
@@ -10,14 +10,14 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from t2i_api.base import StatusModel
+from t2i_api.base import KeptModel
 from t2i_api.fields import LongText, ShortText, keyed_by
 
 MAXIMUM_LISTED_NAMES = 16
 ConditionStatus = Literal["True", "False", "Unknown"]
 
 
-class Condition(StatusModel):
+class Condition(KeptModel):
     """meta/v1 Condition."""
 
     type: str = Field(min_length=1, max_length=64, description="Name of the condition. Example: Succeeded.")
@@ -41,7 +41,7 @@ class VerdictKind(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class ShapeMismatchStatus(StatusModel):
+class ShapeMismatchStatus(KeptModel):
     """A parameter with two shapes."""
 
     name: ShortText = Field(description="Parameter name.")
@@ -49,7 +49,7 @@ class ShapeMismatchStatus(StatusModel):
     wanted: list[int] = Field(max_length=8, description="Shape that the job asks for.")
 
 
-class SkippedStatus(StatusModel):
+class SkippedStatus(KeptModel):
     """Checkpoints that were passed over for one reason."""
 
     reason: str = Field(max_length=128, description="CamelCase constant. Example: NoManifest.")
@@ -60,7 +60,7 @@ class SkippedStatus(StatusModel):
 Names = Annotated[list[ShortText], Field(max_length=MAXIMUM_LISTED_NAMES)]
 
 
-class CheckpointStatus(StatusModel):
+class CheckpointStatus(KeptModel):
     """The verdict of the last preflight."""
 
     verdict: VerdictKind | None = Field(
@@ -98,7 +98,7 @@ class CheckpointStatus(StatusModel):
     requests: int = Field(default=0, ge=0, description="Requests the preflight made.")
 
 
-class ArchiveStatus(StatusModel):
+class ArchiveStatus(KeptModel):
     """The last archive."""
 
     location: ShortText = Field(
@@ -117,7 +117,7 @@ class ArchiveStatus(StatusModel):
     completed_at: datetime | None = Field(default=None, description="When it was committed and the source deleted.")
 
 
-class InitialWeightsStatus(StatusModel):
+class InitialWeightsStatus(KeptModel):
     """Weights that an attempt began with at step 0; persisted before its pods exist."""
 
     uri: ShortText = Field(description="Location: checkpoint.uri or model.initialWeights.uri.")
@@ -132,7 +132,7 @@ class InitialWeightsStatus(StatusModel):
     fresh: int = Field(default=0, ge=0, description="Parameters that start fresh.")
 
 
-class AttemptStatus(StatusModel):
+class AttemptStatus(KeptModel):
     """The newest attempt; its number is persisted before its children exist."""
 
     number: int = Field(ge=0, description="Attempt number, from 1.")
@@ -147,7 +147,7 @@ class AttemptStatus(StatusModel):
     outcome: str | None = Field(default=None, max_length=64, description="How it ended. Example: PodKilled.")
 
 
-class RestartRecord(StatusModel):
+class RestartRecord(KeptModel):
     """One restart."""
 
     attempt: int = Field(ge=1, description="Attempt that ended.")
@@ -156,7 +156,7 @@ class RestartRecord(StatusModel):
     counted: bool = Field(default=True, description="Whether it counts against failurePolicy.maxRestarts.")
 
 
-class RestartStatus(StatusModel):
+class RestartStatus(KeptModel):
     """Restarts so far."""
 
     total: int = Field(default=0, ge=0, description="All restarts.")
@@ -164,7 +164,7 @@ class RestartStatus(StatusModel):
     recent: list[RestartRecord] = Field(default=[], max_length=64, description="The newest restarts, oldest first.")
 
 
-class ProgressStatus(StatusModel):
+class ProgressStatus(KeptModel):
     """How far training is, as last reported by rank 0."""
 
     step: int = Field(default=0, ge=0, description="Optimizer steps done.")
@@ -183,7 +183,7 @@ class ProgressStatus(StatusModel):
     updated_at: datetime | None = Field(default=None, description="When this was reported.")
 
 
-class JobStatus(StatusModel):
+class JobStatus(KeptModel):
     """What is."""
 
     observed_generation: int = Field(default=0, ge=0, description="metadata.generation of the last reconcile.")

@@ -138,12 +138,25 @@ class Cluster:
         return await self._call("POST", path, query={"fieldManager": FIELD_MANAGER}, body=body)
 
     async def replace(
-        self, resource: Resource, body: dict[str, Any], *, subresource: str | None = None
+        self,
+        resource: Resource,
+        body: dict[str, Any],
+        *,
+        subresource: str | None = None,
+        strict: bool = False,
+        dry_run: bool = False,
     ) -> dict[str, Any]:
-        """Replace an object, or its status alone; ConflictError unless it is still at the body's resourceVersion."""
+        """Replace an object, or its status alone; ConflictError unless it is still at the body's resourceVersion.
+
+        `strict`: InvalidError for fields that the server does not know, which it else drops. `dry_run`: return what
+        would be kept, and keep nothing.
+        """
         metadata = body["metadata"]
         path = resource.path(metadata["namespace"], metadata["name"], subresource)
-        return await self._call("PUT", path, query={"fieldManager": FIELD_MANAGER}, body=body)
+        query = {"fieldManager": FIELD_MANAGER}
+        query |= {"fieldValidation": "Strict"} if strict else {}
+        query |= {"dryRun": "All"} if dry_run else {}
+        return await self._call("PUT", path, query=query, body=body)
 
     async def delete(self, resource: Resource, raw: dict[str, Any], *, propagation: str) -> None:
         """Delete exactly this object, not another one of its name; gone already is fine."""

@@ -19,6 +19,7 @@ from t2i_operator.observe import Observer
 from t2i_operator.progress_poll import ProgressPoller
 from t2i_operator.reconcile import Reconciler
 from t2i_operator.settings import Settings, parse
+from t2i_operator.status_write import StatusRefusedError
 from t2i_operator.storage import StorageDesk
 from t2i_operator.telemetry import Telemetry, outcome_of
 from t2i_operator.workqueue import WorkQueue
@@ -141,6 +142,8 @@ def _measured(reconciler: Reconciler, telemetry: Telemetry) -> Callable[[JobKey]
             outcome = "ok"
         except Exception as error:
             outcome = outcome_of(error)
+            if isinstance(error, StatusRefusedError):
+                telemetry.status_refusals.inc()
             raise
         finally:
             telemetry.reconcile_seconds.observe(time.perf_counter() - started)

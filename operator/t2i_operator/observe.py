@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -19,6 +20,8 @@ from t2i_operator.observed import Observed
 from t2i_operator.progress_poll import ProgressPoller
 from t2i_operator.storage import StorageDesk
 from t2i_operator.workqueue import ExpectedError
+
+_ONLY_A_NEWER_CRD_TAKES: Final = {"extra_forbidden", "enum", "literal_error"}
 
 
 class Observer:
@@ -48,7 +51,7 @@ class Observer:
             )
         except NotFoundError:
             return None
-        job, invalid = read_job(raw)
+        job, wrong = read_job(raw)
         attempts = attempts_of(raw, batch_jobs, pods)
         uid = job.metadata.uid
         number = job.status.attempt.number if job.status is not None and job.status.attempt is not None else 0
@@ -63,7 +66,8 @@ class Observer:
             preflight=self._desk.preflight(uid),
             archive=self._desk.archive(uid),
             progress=progress,
-            invalid_spec=invalid,
+            invalid_spec=wrong.invalid,
+            unknown_spec=wrong.unknown,
             last_status_write=last_status_write,
             watched_since=self._watched_since.setdefault(uid, now),
         )
@@ -85,7 +89,18 @@ class UnreadableStatusError(ExpectedError):
         self.job = _without_spec(raw, None)
 
 
-def read_job(raw: dict[str, Any]) -> tuple[DiffusionTrainingJob, str]:
+@dataclass(frozen=True)
+class SpecFault:
+    """Why a spec cannot be read although the API server took it; at most one of the two is said.
+
+    `unknown`: it has fields or choices that only a newer operator knows, so that this one must not judge it.
+    """
+
+    invalid: str = ""
+    unknown: str = ""
+
+
+def read_job(raw: dict[str, Any]) -> tuple[DiffusionTrainingJob, SpecFault]:
     """Return the job and why its spec cannot be read, if so: then only metadata and status of it are real.
 
     Raises UnreadableStatusError for a status that cannot be read: it is ours, and nothing is safe without the attempt
@@ -96,9 +111,12 @@ def read_job(raw: dict[str, Any]) -> tuple[DiffusionTrainingJob, str]:
     except ValidationError as error:
         raise UnreadableStatusError(raw, describe(error)) from error
     try:
-        return DiffusionTrainingJob.from_object(raw), ""
+        return DiffusionTrainingJob.from_object(raw), SpecFault()
     except ValidationError as error:
-        return _without_spec(raw, status), describe(error)
+        # The CRD names every field and choice that the operator's own release knows.
+        newer = any(problem["type"] in _ONLY_A_NEWER_CRD_TAKES for problem in error.errors(include_url=False))
+        why = describe(error)
+        return _without_spec(raw, status), SpecFault(unknown=why) if newer else SpecFault(invalid=why)
 
 
 def _without_spec(raw: RawObject, status: JobStatus | None) -> DiffusionTrainingJob:

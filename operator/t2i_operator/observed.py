@@ -139,6 +139,7 @@ class Observed:
     archive: ArchiveFacts | None = None
     progress: Progress | None = None  # the newest that rank 0 of the newest attempt reported, if any
     invalid_spec: str = ""  # why the spec cannot be read although the API server took it
+    unknown_spec: str = ""  # what only a newer operator knows in it
     last_status_write: datetime | None = field(default=None)
     failed_action: FailedAction | None = None  # what the API server refused last time
     watched_since: datetime | None = None  # since when this process polls the job: a stall is never older than that

@@ -9,18 +9,18 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from t2i_api.attempt import KIND
-from t2i_api.job import API_VERSION, DiffusionTrainingJob
+from t2i_api.job import DiffusionTrainingJob
 from t2i_api.status import JobStatus
 from t2i_operator.apply import Applier
 from t2i_operator.cache import JobCache, JobKey
-from t2i_operator.cluster import EVENTS, TRAINING_JOBS, Cluster, ClusterError, ConflictError, UnreachableError
+from t2i_operator.cluster import EVENTS, Cluster, ClusterError, ConflictError, UnreachableError
 from t2i_operator.decide import decide
 from t2i_operator.decide.reasons import EventReason
 from t2i_operator.events import event_object
 from t2i_operator.observe import Observer, UnreadableStatusError
 from t2i_operator.observed import FailedAction, Observed
 from t2i_operator.plan import Event, Plan
+from t2i_operator.status_write import StatusRefusedError, StatusWriter
 
 log = logging.getLogger(__name__)
 PROGRESS_EVERY = timedelta(seconds=10)
@@ -65,7 +65,13 @@ class Reconciler:
             return None
         if _must_wait(plan, observed):
             return _seconds(plan.requeue_after)
-        version = await self._write_status(key, raw, observed, plan.status)
+        try:
+            version = await self._write_status(key, raw, observed, plan.status)
+        except StatusRefusedError as error:
+            self.cache.put(error.raw)
+            refused = Event(reason=EventReason.STATUS_REFUSED, message=str(error), type="Warning")
+            await self._announce(observed.job, (refused,), str(error.raw["metadata"]["resourceVersion"]))
+            raise
         await self._act(key, observed, plan, version)
         await self._announce(observed.job, plan.events, version)
         return _seconds(plan.requeue_after)
@@ -105,17 +111,9 @@ class Reconciler:
 
     async def _write_status(self, key: JobKey, raw: dict[str, Any], observed: Observed, status: JobStatus) -> str:
         """Write the status if it differs, only on the version that was observed; returns the job's version."""
-        metadata = raw["metadata"]
         if status == observed.job.status:
-            return str(metadata["resourceVersion"])
-        body = {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
-            "metadata": {name: metadata[name] for name in ("name", "namespace", "uid", "resourceVersion")},
-            "spec": raw["spec"],
-            "status": status.to_wire(),
-        }
-        written = await self.cluster.replace(TRAINING_JOBS, body, subresource="status")
+            return str(raw["metadata"]["resourceVersion"])
+        written = await StatusWriter(self.cluster).write(raw, status)
         self.written_at[key] = observed.now
         self.cache.put(written)
         return str(written["metadata"]["resourceVersion"])

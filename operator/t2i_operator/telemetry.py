@@ -27,6 +27,7 @@ class Telemetry:
     registry: CollectorRegistry
     reconciles: Counter
     reconcile_seconds: Histogram
+    status_refusals: Counter
 
     @classmethod
     def create(cls, cache: JobCache, *, queue_depth: Callable[[], int], leading: Callable[[], bool]) -> "Telemetry":
@@ -34,10 +35,12 @@ class Telemetry:
         registry = CollectorRegistry()
         registry.register(_LiveState(cache, queue_depth, leading))
         count, seconds = metrics.OPERATOR_RECONCILES, metrics.OPERATOR_RECONCILE_SECONDS
+        refusals = metrics.OPERATOR_STATUS_REFUSALS
         return cls(
             registry,
             Counter(count.name, count.help, count.labels, registry=registry),
             Histogram(seconds.name, seconds.help, seconds.labels, registry=registry, buckets=_BUCKETS),
+            Counter(refusals.name, refusals.help, registry=registry),
         )
 
 

@@ -20,7 +20,7 @@ class SilentCluster(Cluster):
         return {"metadata": {"resourceVersion": "1"}, "spec": {"holderIdentity": "us"}}
 
     async def replace(
-        self, resource: Resource, body: dict[str, Any], *, subresource: str | None = None
+        self, resource: Resource, body: dict[str, Any], *, subresource: str | None = None, **_: Any
     ) -> dict[str, Any]:
         del resource, subresource
         return {**body, "metadata": {"resourceVersion": "2"}}

@@ -1,4 +1,7 @@
-"""The two files that tell a trainer what to do: the job as written, the attempt as the operator decided it."""
+"""The two files that tell a trainer what to do: the job as written, the attempt as the operator decided it.
+
+Fields at their defaults are left out, so that a pinned older `workers.image` reads them too (`t2i_api.defaults`).
+"""
 
 import json
 from typing import Any
@@ -6,6 +9,7 @@ from typing import Any
 import yaml
 
 from t2i_api.attempt import ATTEMPT_FILE, JOB_FILE, KIND, AttemptDocument, child_name
+from t2i_api.defaults import without_defaults
 from t2i_api.job import API_VERSION, DiffusionTrainingJob
 from t2i_operator.build.beginning import Beginning
 from t2i_operator.build.metadata import child_metadata
@@ -33,9 +37,9 @@ def config_map(job: DiffusionTrainingJob, attempt: int, beginning: Beginning) ->
         "apiVersion": API_VERSION,
         "kind": KIND,
         "metadata": {"name": job.metadata.name, "namespace": job.metadata.namespace, "uid": job.metadata.uid},
-        "spec": job.spec.to_wire(),
+        "spec": without_defaults(job.spec),
     }
-    attempt_json = attempt_document(job, attempt, beginning).to_wire()
+    attempt_json = attempt_document(job, attempt, beginning).to_wire(defaults=False)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

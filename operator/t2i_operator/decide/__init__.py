@@ -5,6 +5,7 @@ from t2i_api.job import DEFAULT_CONTROLLER
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.failed_action import show_failed_action
 from t2i_operator.decide.finished import finish, is_finished, tend_finished
+from t2i_operator.decide.newer import not_understood
 from t2i_operator.decide.preparation import prepare
 from t2i_operator.decide.reasons import ConditionReason
 from t2i_operator.decide.running import completed, run
@@ -25,6 +26,8 @@ def decide(observed: Observed) -> Plan:
     if is_finished(draft.status):
         tend_finished(draft)
         return draft.plan()
+    if observed.unknown_spec:
+        return not_understood(observed)
     if observed.invalid_spec:
         finish(draft, State.BAD_CONFIGURATION, observed.invalid_spec)
     elif (finished := completed(draft)) is not None:

@@ -22,6 +22,8 @@ class EventReason(StrEnum):
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_ENDED = "AttemptEnded"
     STATUS_UNREADABLE = "StatusUnreadable"
+    STATUS_REFUSED = "StatusRefused"
+    OPERATOR_TOO_OLD = "OperatorTooOld"
     STORE_NOT_SAFE = "StoreNotSafe"
 
 

@@ -9,6 +9,7 @@ from t2i_operator.decide import restart
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.ending import Ending, classify
 from t2i_operator.decide.finished import complete, finish
+from t2i_operator.decide.newer import not_begun, unknown_beginning
 from t2i_operator.decide.progress import last_report, progress_status, readable
 from t2i_operator.decide.reasons import Cause, ConditionReason, EventReason
 from t2i_operator.observed import AttemptFacts, PodPhase
@@ -25,6 +26,8 @@ def run(draft: Draft, attempt: AttemptStatus) -> None:
         if attempt.running_since is not None or (facts is not None and facts.pods):
             # Created anew, it would share its name and its pods' names with what is left of it.
             _end(draft, attempt, Ending(Cause.JOB_DELETED, f"the Job of attempt {attempt.number} was deleted"))
+        elif unknown := unknown_beginning(attempt):
+            not_begun(draft, unknown)
         else:
             draft.actions.append(
                 CreateAttempt(

@@ -26,6 +26,22 @@ def test_both_files_read_back_as_they_were_meant(job_with: JobWith, resume_from:
     assert document.resume_from == resume_from
 
 
+def test_a_pinned_older_image_is_told_only_what_the_job_says_beyond_the_defaults(job_with: JobWith) -> None:
+    # Was: every default of the operator's release was written, and a trainer of the release before refused the fields.
+    read = yaml.safe_load(config_map(job_with(), 1, Beginning())["data"]["job.yaml"])
+    assert read["spec"] == {
+        "model": {
+            "unet": {"preset": "tiny"},
+            "textEncoder": {"uri": "s3://t2i/models/minilm"},
+            "pixelUnshuffleFactor": 2,
+        },
+        "data": {"uri": "s3://t2i/data/emoji", "resolution": 32},
+        "training": {"steps": 100, "globalBatchSize": 32, "learningRate": 0.001},
+        "checkpoint": {"uri": "s3://t2i/emoji", "everySteps": 10},
+        "workers": {"count": 2},
+    }
+
+
 def test_a_small_learning_rate_survives_yaml(job_with: JobWith) -> None:
     # PyYAML reads 1e-05 as text: the float must be written in a form that YAML 1.1 takes for a number.
     job = job_with({"spec.training.learningRate": 1e-5})

@@ -95,7 +95,7 @@ class OperatorProcess:
 
     def lines(self) -> str:
         """Everything it logged so far."""
-        return self.log.read_text()
+        return self.log.read_text() if self.log.exists() else ""
 
     def get(self, page: str) -> str:
         """Return one of its pages, from the newest start."""
