@@ -57,5 +57,6 @@ def meaning_from(spec: JobSpec, null_embedding_sha256: str | None = None) -> Mea
 
 
 def noise_schedule_text(diffusion: Diffusion) -> str:
-    """Return the canonical text of a schedule: `squaredcos_cap_v2, 1000 timesteps`."""
-    return f"{_BETA_SCHEDULES[diffusion.schedule]}, {diffusion.train_timesteps} timesteps"
+    """Return the canonical text of a schedule: `squaredcos_cap_v2, zero terminal SNR, 1000 timesteps`."""
+    rescaled = ", zero terminal SNR" if diffusion.zero_terminal_snr else ""
+    return f"{_BETA_SCHEDULES[diffusion.schedule]}{rescaled}, {diffusion.train_timesteps} timesteps"

@@ -42,8 +42,12 @@ def test_the_trainer_adds_the_null_embedding_that_it_knows() -> None:
 
 
 def test_every_schedule_and_prediction_type_has_a_name_of_its_own() -> None:
-    jobs = [spec({"preset": "tiny"}, schedule=name) for name in NoiseSchedule]
-    assert len({noise_schedule_text(job.diffusion) for job in jobs}) == len(NoiseSchedule)
+    jobs = [
+        spec({"preset": "tiny"}, schedule=name, zeroTerminalSnr=rescaled)
+        for name in NoiseSchedule
+        for rescaled in (False, True)
+    ]
+    assert len({noise_schedule_text(job.diffusion) for job in jobs}) == len(jobs)
     other = spec({"preset": "tiny"}, schedule="Linear", predictionType="Epsilon")
     assert meaning_from(other).prediction_type == "epsilon"
     assert len(PredictionType) == 2

@@ -1,4 +1,8 @@
-"""The forward process and the loss: noise in, target out, by Diffusers' schedulers."""
+"""The forward process and the loss: noise in, target out, by Diffusers' schedulers.
+
+What the job may choose of them (schedule, prediction type, zero terminal SNR, min-SNR) meets here and nowhere else, for
+training and sampling alike.
+"""
 
 from __future__ import annotations
 
@@ -34,12 +38,23 @@ _DPM_SOLVER: Any = cast("Any", DPMSolverMultistepScheduler)
 
 
 class ForwardProcess:
-    """q(x_t | x_0) and the prediction target of a job."""
+    """q(x_t | x_0), the prediction target of a job, and how much each timestep's loss counts.
+
+    `loss_weights` float32 [T], or None where all count alike. They weigh what is learnt, not what is reported.
+    """
 
     def __init__(self, diffusion: Diffusion, device: torch.device) -> None:
         self._prediction_type = diffusion.prediction_type
         self._scheduler = _DDPM(**scheduler_options(diffusion))
         self._scheduler.alphas_cumprod = self._scheduler.alphas_cumprod.to(device)
+        weights = min_snr_weights(self.alphas_cumprod, diffusion)
+        self.loss_weights = None if weights is None else weights.to(device)
+
+    @property
+    def alphas_cumprod(self) -> torch.Tensor:
+        """The share of the picture's variance that is left at each timestep, as really used, float32 [T]."""
+        alphas: torch.Tensor = self._scheduler.alphas_cumprod
+        return alphas
 
     def add_noise(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Return x_t, float32 [B, C, H, W]."""
@@ -53,20 +68,45 @@ class ForwardProcess:
         velocity: torch.Tensor = self._scheduler.get_velocity(latents, noise, timesteps)
         return velocity
 
+    def weighted(self, losses: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return each sample's loss as it is learnt from, [B]."""
+        return losses if self.loss_weights is None else losses * self.loss_weights[timesteps]
+
+
+def min_snr_weights(alphas_cumprod: torch.Tensor, diffusion: Diffusion) -> torch.Tensor | None:
+    """Return Hang et al.'s (2023) weights of each timestep, float32 [T], or None without `minSnrGamma`.
+
+    Their loss on x_0 has weight min(SNR, gamma). Seen from epsilon it is divided by SNR, seen from velocity by SNR + 1
+    (their appendix): a timestep without signal has weight 0 then.
+    """
+    if diffusion.min_snr_gamma is None:
+        return None
+    signal = alphas_cumprod.double()
+    ratio = signal / (1 - signal)
+    seen_from = ratio if diffusion.prediction_type is PredictionType.EPSILON else ratio + 1
+    return (ratio.clamp(max=diffusion.min_snr_gamma) / seen_from).float()
+
 
 def scheduler_options(diffusion: Diffusion) -> dict[str, Any]:
     """Return the options that training and sampling schedulers share."""
     return {
         "num_train_timesteps": diffusion.train_timesteps,
         "prediction_type": PREDICTION_TYPES[diffusion.prediction_type],
+        "rescale_betas_zero_snr": diffusion.zero_terminal_snr,
         **_SCHEDULES[diffusion.schedule],
     }
 
 
 def sampling_scheduler(diffusion: Diffusion) -> Any:
-    """Return DPM-Solver++ (Lu et al. 2022), second order, for the job's schedule."""
+    """Return DPM-Solver++ (Lu et al. 2022), second order, for the job's schedule.
+
+    With zero terminal SNR it starts at the very last timestep (Lin et al. 2023, "trailing"), which was trained on pure
+    noise; the cosine schedule without it starts where the signal is still a number.
+    """
     options = scheduler_options(diffusion)
-    if diffusion.schedule is NoiseSchedule.COSINE:
+    if diffusion.zero_terminal_snr:
+        options["timestep_spacing"] = "trailing"
+    elif diffusion.schedule is NoiseSchedule.COSINE:
         options["lambda_min_clipped"] = _COSINE_LAMBDA_MIN
     return _DPM_SOLVER(algorithm_type="dpmsolver++", solver_order=2, **options)
 
