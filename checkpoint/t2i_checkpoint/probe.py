@@ -1,5 +1,7 @@
 """What a store really honours, found by trying: several take a condition silently and ignore it.
 
+Whoever may not try, or meets a store that does not answer, has learnt nothing: that is an error and no answer.
+
 Everything happens below a private prefix, which is cleaned up. Conditional writes are tried from several threads at
 once, because some stores keep them only while nobody else writes.
 """
@@ -12,11 +14,19 @@ import threading
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from t2i_api.spec_run import ArchiveMethod
 from t2i_checkpoint.parallel import run_all
-from t2i_checkpoint.store import AlreadyExists, ObjectChanged, StoreError, StoreUnavailable
+from t2i_checkpoint.store import (
+    AccessDenied,
+    AlreadyExists,
+    NotSupported,
+    ObjectChanged,
+    StoreError,
+    StoreUnavailable,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,7 +45,7 @@ class StoreAbilities:
     copy_source_condition: bool  # a copy of a replaced source is refused
     multipart_copy: bool  # parts are copied under the same condition, and the result is equal
     conditional_complete: bool  # a multipart upload completed with If-None-Match: * replaces nothing
-    conditional_delete: bool  # If-Match on a deletion spares a replaced object
+    conditional_delete: bool  # If-Match on a deletion spares a replaced object, and deletes the one that is meant
     delete_takes_effect: bool  # what was deleted is gone at the next look
     full_object_checksum: bool  # source and copy have comparable checksums, so nothing need be read back
     ranged_reads: bool  # a range returns exactly that range
@@ -50,6 +60,7 @@ class StoreAbilities:
             "conditional_create_under_race": "lets several of many concurrent If-None-Match writers win",
             "copy_source_condition": "ignores the condition on a copy's source",
             "multipart_copy": "does not copy in parts under a condition",
+            "conditional_delete": "ignores If-Match on DELETE, so that a file replaced at that instant would be lost",
             "delete_takes_effect": "shows objects after their deletion",
             "ranged_reads": "ignores ranges",
         }
@@ -71,7 +82,11 @@ class StoreAbilities:
 
 
 def probe(store: Store) -> StoreAbilities:
-    """Try everything once, in about 130 small requests; StoreError where the store cannot be written at all."""
+    """Try everything once, in about 130 small requests.
+
+    Raises StoreError where the store cannot be written, where a permission is missing (AccessDenied says which) and
+    where it does not answer (StoreUnavailable): nothing is known then, so nothing of it may be remembered.
+    """
     _remove_left_behind(store)
     trial = _Trial(store, f"{PROBE_PREFIX}{uuid.uuid4().hex}/")
     trial.begin()
@@ -83,6 +98,7 @@ def probe(store: Store) -> StoreAbilities:
 
 
 _LEFT_BEHIND = timedelta(hours=1)
+_MOST_LEFT_BEHIND = 10_000
 _RACERS, _ROUNDS = 8, 6
 _BIG = 1024 * 1024 + 1  # a create-only copy of more than 1 MiB goes in parts
 
@@ -98,13 +114,15 @@ class _Trial:
         self.store.read(self.put("begin", b"t2i").key)
 
     def holds(self, name: str, check: Callable[[_Trial], str | None]) -> bool:
-        """Run one check; what it returns, or the store's refusal, says what is broken."""
+        """Run one check; what it returns, or a request that the store does not know, says what is broken."""
         try:
             try:
                 fault = check(self)
-            except StoreUnavailable:  # a store that is busy for once is no reason to leave checkpoints where they are
+            except StoreUnavailable:  # a store that is busy for once is no reason to give up
                 fault = check(self)
         except StoreError as error:
+            if _is_no_answer(error):
+                raise _untried(name, error) from error
             fault = str(error)
         if fault is not None:
             self.notes.append(f"{name}: {fault}")
@@ -125,6 +143,7 @@ class _Trial:
         """Remove everything below the trial's own prefix; what cannot be removed is left to the next probe."""
         with contextlib.suppress(StoreError):
             self.store.abort_uploads(self.prefix)
+        with contextlib.suppress(StoreError):
             self.store.delete([info.key for info in self.store.list(self.prefix)])
 
 
@@ -138,6 +157,7 @@ def _conditional_create(trial: _Trial) -> str | None:
 
 
 def _conditional_create_under_race(trial: _Trial) -> str | None:
+    won, unanswered = 0, list[StoreError]()
     for number in range(_ROUNDS):
         key, start = f"{trial.prefix}race-{number}", threading.Barrier(_RACERS)
 
@@ -145,7 +165,8 @@ def _conditional_create_under_race(trial: _Trial) -> str | None:
             start.wait()
             try:
                 trial.store.create(key, bytes([racer]) * 4096)
-            except StoreError:  # a loser, or nobody: some stores answer 409 to all but one, or to all
+            except StoreError as error:  # a loser, or nobody: some stores answer 409 to all but one, or to all
+                unanswered.extend([error] if _is_no_answer(error) else [])
                 return None
             return racer
 
@@ -154,6 +175,9 @@ def _conditional_create_under_race(trial: _Trial) -> str | None:
             return f"{len(winners)} of {_RACERS} concurrent writers won"
         if winners and trial.store.read(key)[:1] != bytes(winners):
             return "the object is not the winner's"
+        won += len(winners)
+    if not won and unanswered:
+        raise unanswered[-1]
     return None
 
 
@@ -192,6 +216,10 @@ def _conditional_complete(trial: _Trial) -> str | None:
 
 
 def _conditional_delete(trial: _Trial) -> str | None:
+    meant = trial.put("meant", b"x")
+    trial.store.delete_unchanged(meant)
+    if trial.store.head(meant.key) is not None:
+        return "does not delete the object that is meant"
     old = trial.put("spared", b"old content")
     trial.put("spared", b"new content")
     with contextlib.suppress(ObjectChanged):
@@ -202,7 +230,7 @@ def _conditional_delete(trial: _Trial) -> str | None:
 def _delete_takes_effect(trial: _Trial) -> str | None:
     gone = [trial.put("gone-1", b"x"), trial.put("gone-2", b"x")]
     trial.store.delete([gone[0].key, f"{trial.prefix}never-there"])
-    trial.store.delete_unchanged(gone[1])
+    trial.store.delete([gone[1].key])
     left = [info.key for info in gone if trial.store.head(info.key) is not None]
     return f"{left[0]} is still there" if left else None
 
@@ -243,9 +271,26 @@ _CHECKS: Mapping[str, Callable[[_Trial], str | None]] = {
 }
 
 
+def _is_no_answer(error: StoreError) -> bool:
+    """Whether `error` says nothing of what the store honours."""
+    return isinstance(error, AccessDenied | StoreUnavailable) and not isinstance(error, NotSupported)
+
+
+def _untried(name: str, error: StoreError) -> StoreError:
+    kind = AccessDenied if isinstance(error, AccessDenied) else StoreUnavailable
+    way_out = (
+        "Grant what is missing, or choose the archive method Reference, which deletes nothing"
+        if kind is AccessDenied
+        else "Nothing was archived; it is tried again"
+    )
+    what = f"whether the store keeps the promise {name} could not be tried ({error})"
+    return kind(what, uri=error.uri, operation="probe", key=error.key, way_out=way_out)
+
+
 def _remove_left_behind(store: Store) -> None:
     """Remove what probes that were killed have left."""
     before = datetime.now(UTC) - _LEFT_BEHIND
-    old = [info.key for info in store.list(PROBE_PREFIX) if info.modified_at < before]
+    listed = islice(store.list(PROBE_PREFIX), _MOST_LEFT_BEHIND)
+    old = [info.key for info in listed if info.modified_at < before]
     with contextlib.suppress(StoreError):
         store.delete(old)

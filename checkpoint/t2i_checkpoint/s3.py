@@ -15,7 +15,7 @@ from t2i_checkpoint.s3_connection import ClientError, S3Connection, S3Limits, er
 from t2i_checkpoint.s3_copy import copy_object
 from t2i_checkpoint.s3_errors import translate
 from t2i_checkpoint.s3_uploads import Destination, abort_uploads, end_noted_uploads
-from t2i_checkpoint.store import Checksum, ObjectInfo, StoreUnavailable, Traffic, check_key
+from t2i_checkpoint.store import Checksum, NotSupported, ObjectInfo, StoreUnavailable, Traffic, check_key
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -27,7 +27,7 @@ __all__ = ["S3Limits", "S3Store"]
 
 _DELETE_BATCH = 1000  # DeleteObjects' limit
 _READ_ATTEMPTS = 3
-_NOT_FOUND, _PRECONDITION, _RANGE_NOT_SATISFIABLE, _NOT_IMPLEMENTED = 404, 412, 416, 501
+_NOT_FOUND, _PRECONDITION, _RANGE_NOT_SATISFIABLE = 404, 412, 416
 
 
 class S3Store:
@@ -183,16 +183,14 @@ class S3Store:
             self._delete_batch(batch)
 
     def delete_unchanged(self, info: ObjectInfo) -> None:
-        """DeleteObject with If-Match, which AWS and versitygw honour; where a store has no such thing, DeleteObject."""
+        """DeleteObject with If-Match, which AWS and versitygw honour; never without it."""
         check_key(info.key, uri=self.uri, operation="delete")
         with self._translated("delete", info.key):
             try:
                 self._client.delete_object(**self._connection.place(info.key), IfMatch=f'"{info.etag}"')
             except ClientError as error:
-                if error_status(error) == _NOT_IMPLEMENTED:
-                    self._client.delete_object(**self._connection.place(info.key))
                 # A deletion whose answer was lost is sent again and finds nothing.
-                elif error_status(error) not in {_NOT_FOUND, _PRECONDITION} or self.head(info.key) is not None:
+                if error_status(error) not in {_NOT_FOUND, _PRECONDITION} or self.head(info.key) is not None:
                     raise
 
     def _delete_batch(self, keys: Sequence[str]) -> None:
@@ -225,7 +223,7 @@ class S3Store:
             raise
         with contextlib.closing(answer["Body"]) as body:
             if start and not answer.get("ContentRange", "").startswith(f"bytes {start}-"):
-                raise StoreUnavailable(
+                raise NotSupported(
                     "the store ignored the Range header",
                     uri=self.uri,
                     operation="read",

@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from t2i_checkpoint.s3_errors import translate
-from t2i_checkpoint.store import AccessDenied, StoreError, StoreUnavailable, TrafficMeter
+from t2i_checkpoint.store import AccessDenied, NotSupported, StoreError, StoreUnavailable, TrafficMeter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +36,9 @@ _MIB = 1024 * 1024
 class S3Limits:
     """Sizes in bytes and counts that bound one store's use of network and memory."""
 
-    multipart_copy_above: int = 4 * 1024 * _MIB  # CopyObject is refused above 5 GiB
-    copy_part_size: int = 128 * _MIB  # what a kill makes copy again
+    # One request must end within the read timeout, eight of them side by side on a slow store too (0110).
+    multipart_copy_above: int = 256 * _MIB
+    copy_part_size: int = 64 * _MIB  # also what a kill makes copy again
     create_by_put_up_to: int = _MIB  # a create-only copy of more goes in parts, on the server's side
     upload_part_size: int = 64 * _MIB
     concurrency: int = 4  # parts of one object, up and down or copied
@@ -80,8 +81,12 @@ class S3Connection:
         return {"Bucket": self.bucket, "Key": self.root + key}
 
     def unavailable(self, what: str, operation: str, key: str, way_out: str = "Run again") -> StoreUnavailable:
-        """Return the error for an answer that makes no sense."""
+        """Return the error for something that may go better the next time."""
         return StoreUnavailable(what, uri=self.uri, operation=operation, key=key, way_out=way_out)
+
+    def senseless(self, what: str, operation: str, key: str) -> NotSupported:
+        """Return the error for an answer that means nothing."""
+        return NotSupported(what, uri=self.uri, operation=operation, key=key, way_out="Run again")
 
     @contextlib.contextmanager
     def translated(self, operation: str, key: str | None) -> Iterator[None]:

@@ -49,7 +49,7 @@ def copy_object(  # noqa: PLR0913  # `Store.copy`, whose flags they are
                 **named,
             )
         if "ETag" not in answer.get("CopyObjectResult", {}):
-            raise connection.unavailable("200 without a result", "copy", destination.key)
+            raise connection.senseless("200 without a result", "copy", destination.key)
     if listener is not None:
         listener.moved(size)
 

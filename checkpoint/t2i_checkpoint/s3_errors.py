@@ -7,6 +7,7 @@ from t2i_checkpoint.store import (
     AlreadyExists,
     InvalidLocation,
     NotFound,
+    NotSupported,
     ObjectChanged,
     StoreError,
     StoreUnavailable,
@@ -29,7 +30,28 @@ _LOCATION = {
     "AuthorizationHeaderMalformed",
     "KeyTooLongError",
 }
-_FORBIDDEN, _NOT_FOUND, _CONFLICT, _PRECONDITION = 403, 404, 409, 412
+_NOT_SUPPORTED = {
+    "NotImplemented",
+    "MethodNotAllowed",
+    "InvalidRequest",
+    "InvalidArgument",
+    "InvalidPart",
+    "MalformedXML",
+}
+_FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED, _CONFLICT, _PRECONDITION, _NOT_IMPLEMENTED = 403, 404, 405, 409, 412, 501
+# https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+_NEEDS = {
+    "list": "s3:ListBucket",
+    "head": "s3:GetObject and s3:ListBucket",
+    "read": "s3:GetObject",
+    "download": "s3:GetObject",
+    "create": "s3:PutObject",
+    "put": "s3:PutObject",
+    "upload": "s3:PutObject",
+    "copy": "s3:GetObject and s3:PutObject",
+    "delete": "s3:DeleteObject",
+    "abort": "s3:ListBucketMultipartUploads and s3:AbortMultipartUpload",
+}
 
 
 def translate(  # noqa: PLR0913  # every part of the message is named by the caller
@@ -43,7 +65,8 @@ def translate(  # noqa: PLR0913  # every part of the message is named by the cal
     if code in _LOCATION or code.startswith(("30", "ParentIsObject", "ObjectParentIsFile")):
         kind, way_out = InvalidLocation, "Check bucket, endpoint and key; the bucket must exist beforehand"
     elif code in _DENIED or status == _FORBIDDEN:
-        kind, way_out = AccessDenied, "Check the credentials and the bucket's policy"
+        needs = f": to {operation} needs {_NEEDS[operation]}" if operation in _NEEDS else ""
+        kind, way_out = AccessDenied, f"Check the credentials and the bucket's policy{needs}"
     elif code == "PreconditionFailed" or status == _PRECONDITION:
         if operation == "create":
             kind, way_out = AlreadyExists, "Create-only objects are never replaced"
@@ -53,6 +76,8 @@ def translate(  # noqa: PLR0913  # every part of the message is named by the cal
         kind, way_out = NotFound, "Check the key"
     elif status == _CONFLICT and code not in {"ConditionalRequestConflict", "OperationAborted"}:
         kind, way_out = InvalidLocation, "A key must not be the folder of another"
+    elif code in _NOT_SUPPORTED or status in {_NOT_ALLOWED, _NOT_IMPLEMENTED}:
+        kind, way_out = NotSupported, "The store does not know this request; `t2i doctor` shows what it honours"
     else:
         kind, way_out = StoreUnavailable, "The same call may succeed later"
     return kind(said, uri=uri, operation=operation, key=key, way_out=way_out)

@@ -147,7 +147,7 @@ class _Upload:
             )
         result = answer.get("CopyPartResult", {})
         if "ETag" not in result:
-            raise self._connection.unavailable("200 without a result", "copy", job.destination.key)
+            raise self._connection.senseless("200 without a result", "copy", job.destination.key)
         described = describe_part(part.number, result)
         if self._several and has_whole_checksum(described, job.checksum):
             raise _FalseChecksums
@@ -172,7 +172,7 @@ class _Upload:
                 raise _taken(self._connection, self._job.destination.key) from error
             raise
         if "ETag" not in answer:
-            raise self._connection.unavailable("200 without a result", "copy", self._job.destination.key)
+            raise self._connection.senseless("200 without a result", "copy", self._job.destination.key)
 
 
 def _algorithms(checksum: Checksum | None) -> list[str]:

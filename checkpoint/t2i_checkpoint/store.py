@@ -126,6 +126,10 @@ class StoreUnavailable(StoreError):  # noqa: N818
     """The store did not answer properly; the same call may succeed later."""
 
 
+class NotSupported(StoreUnavailable):
+    """The store answered that it has no such operation, or answered something that means nothing."""
+
+
 class InvalidLocation(StoreError):  # noqa: N818
     """URI, endpoint, bucket or key cannot be right."""
 
@@ -198,7 +202,10 @@ class Store(Protocol):
         """Delete exactly these keys; a key that is not there is no error, a key that stays is one."""
 
     def delete_unchanged(self, info: ObjectInfo) -> None:
-        """Delete one object; ObjectChanged, on stores that can tell, if it no longer has `info`'s ETag."""
+        """Delete one object; ObjectChanged if it no longer has `info`'s ETag, NotSupported where that cannot be asked.
+
+        Some stores take the condition silently and delete whatever is there: `probe.py` finds them out.
+        """
 
     def abort_uploads(self, prefix: str) -> int:
         """End uploads in parts that were broken off below `prefix`, which belongs to the caller alone; how many."""

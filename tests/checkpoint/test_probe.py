@@ -14,7 +14,7 @@ from moto.server import ThreadedMotoServer
 from t2i_api.spec_run import ArchiveMethod
 from t2i_checkpoint.probe import PROBE_PREFIX, StoreAbilities, probe
 from t2i_checkpoint.s3 import S3Store
-from t2i_checkpoint.store import AccessDenied, AlreadyExists, Checksum, Credentials, ObjectChanged, StoreUnavailable
+from t2i_checkpoint.store import AccessDenied, AlreadyExists, Checksum, Credentials, NotSupported, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -82,6 +82,11 @@ class DeletesWhatever(Worse):
         self.store.delete([info.key])
 
 
+class HasNoConditionalDelete(Worse):
+    def delete_unchanged(self, info: ObjectInfo) -> None:
+        raise NotSupported("NotImplemented (501)", uri=self.store.uri, operation="delete", key=info.key, way_out="")
+
+
 class ForgetsToDelete(Worse):
     def delete(self, keys: Iterable[str]) -> None:
         self.store.delete([key for key in keys if "gone" not in key])
@@ -110,7 +115,8 @@ class ListsOld(Worse):
         (CreatesOverInARace, {"conditional_create_under_race"}, ArchiveMethod.REFERENCE),
         (CopiesWhatever, {"copy_source_condition", "multipart_copy"}, ArchiveMethod.REFERENCE),
         (CopiesOver, {"conditional_complete"}, ArchiveMethod.MOVE),
-        (DeletesWhatever, {"conditional_delete"}, ArchiveMethod.MOVE),
+        (DeletesWhatever, {"conditional_delete"}, ArchiveMethod.REFERENCE),
+        (HasNoConditionalDelete, {"conditional_delete"}, ArchiveMethod.REFERENCE),
         (ForgetsToDelete, {"delete_takes_effect"}, ArchiveMethod.REFERENCE),
         (WithoutChecksums, {"full_object_checksum"}, ArchiveMethod.MOVE),
         (IgnoresRanges, {"ranged_reads"}, ArchiveMethod.REFERENCE),
@@ -184,8 +190,35 @@ class MayNotDelete(Worse):
     def delete(self, keys: Iterable[str]) -> None:
         raise AccessDenied("no", uri=self.store.uri, operation="delete", key=next(iter(keys), None), way_out="")
 
-    def delete_unchanged(self, info: ObjectInfo) -> None:
-        raise ObjectChanged("no", uri=self.store.uri, operation="delete", key=info.key, way_out="")
+
+def test_a_missing_permission_is_no_answer(directory_store: LocalStore) -> None:
+    # It was remembered as the store's fault, and every later job on it got Reference.
+    with pytest.raises(AccessDenied, match=r"probe .* delete_takes_effect could not be tried .*no.*Grant .* Reference"):
+        probe(MayNotDelete(directory_store))
+
+
+class BusyFor(Worse):
+    """Answers 503 to every copy."""
+
+    def copy(self, source_key: str, destination_key: str, **options: Any) -> None:
+        assert destination_key
+        assert options
+        raise StoreUnavailable("SlowDown", uri=self.store.uri, operation="copy", key=source_key, way_out="Later")
+
+
+class BusyInARace(Worse):
+    def create(self, key: str, data: bytes) -> None:
+        if "race" in key:
+            raise StoreUnavailable("SlowDown", uri=self.store.uri, operation="create", key=key, way_out="Later")
+        self.store.create(key, data)
+
+
+@pytest.mark.parametrize("kind", [BusyFor, BusyInARace])
+def test_a_store_that_does_not_answer_is_not_judged(directory_store: LocalStore, kind: type[Worse]) -> None:
+    with pytest.raises(StoreUnavailable, match=r"could not be tried .*SlowDown.*tried again") as caught:
+        probe(kind(directory_store))
+    assert not isinstance(caught.value, NotSupported)
+    assert list(directory_store.list("")) == []
 
 
 class Aged(Worse):
@@ -197,8 +230,8 @@ class Aged(Worse):
 
 
 def test_what_a_killed_probe_left_is_removed_by_a_later_one(directory_store: LocalStore) -> None:
-    abilities = probe(MayNotDelete(directory_store))
-    assert not abilities.delete_takes_effect
+    with pytest.raises(AccessDenied):
+        probe(MayNotDelete(directory_store))
     assert list(directory_store.list(PROBE_PREFIX))
     directory_store.put("checkpoints/keep", b"x")
     probe(Aged(directory_store))

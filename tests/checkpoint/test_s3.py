@@ -16,6 +16,7 @@ from t2i_checkpoint.store import (
     Credentials,
     InvalidLocation,
     NotFound,
+    NotSupported,
     ObjectChanged,
     StoreError,
     StoreUnavailable,
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 
 MIB = 1024 * 1024
 SMALL_PARTS = S3Limits(multipart_copy_above=8 * MIB, copy_part_size=5 * MIB, upload_part_size=5 * MIB)
+
+
+def test_no_single_copy_request_takes_as_long_as_the_read_timeout() -> None:
+    # CopyObject of 4 GiB ran under a timeout of 60 s. All copies at once, on a store that copies 35 MB a second:
+    limits, timeout = S3Limits(), 60
+    for size in (limits.multipart_copy_above, limits.copy_part_size):
+        assert size * limits.copies / 36e6 < timeout
 
 
 @pytest.fixture(scope="module")
@@ -156,6 +164,9 @@ def test_secrets_are_in_no_repr() -> None:
         ("AccessDenied", 0, "delete", AccessDenied),
         ("SlowDown", 503, "put", StoreUnavailable),
         ("InternalError", 500, "put", StoreUnavailable),
+        ("NotImplemented", 501, "delete", NotSupported),
+        ("InvalidArgument", 400, "copy", NotSupported),
+        ("RequestTimeout", 400, "put", StoreUnavailable),
         ("InternalError", 200, "copy", StoreUnavailable),
         ("PermanentRedirect", 301, "list", InvalidLocation),
     ],
@@ -164,6 +175,11 @@ def test_what_each_answer_means(code: str, status: int, operation: str, kind: ty
     error = translate(code, status, "text", uri="s3://b", operation=operation, key="k")
     assert type(error) is kind
     assert str(error).startswith(f"{operation} s3://b/k: {code}")
+
+
+def test_a_refusal_names_the_permission_that_is_missing() -> None:
+    error = translate("AccessDenied", 403, "", uri="s3://b", operation="delete", key="k")
+    assert "needs s3:DeleteObject" in str(error)
 
 
 def test_credentials_of_an_earlier_environment_are_not_used(

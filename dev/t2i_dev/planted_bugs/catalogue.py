@@ -140,6 +140,30 @@ _ARCHIVING = (
         (_FORGED,),
     ),
     PlantedBug(
+        "a move where DELETE ignores its condition",
+        "delete what somebody wrote at that instant",
+        (
+            Edit(
+                f"{_CHECKPOINT}/probe.py",
+                "tuple(why for name, why in needed.items() if not getattr(self, name))",
+                "tuple(w for name, w in needed.items() if not getattr(self, name) and name != 'conditional_delete')",
+            ),
+        ),
+        (f"{_UNIT}/test_probe.py::test_each_broken_promise_is_found",),
+    ),
+    PlantedBug(
+        "a refused probe is an answer",
+        "remember a missing permission as the store's fault",
+        (
+            Edit(
+                f"{_CHECKPOINT}/probe.py",
+                "            if _is_no_answer(error):\n                raise",
+                "            if name is None:\n                raise",
+            ),
+        ),
+        (f"{_UNIT}/test_probe.py::test_a_missing_permission_is_no_answer",),
+    ),
+    PlantedBug(
         "size-only verification",
         "commit a damaged copy and delete its source",
         (
