@@ -52,9 +52,11 @@ class ShapeMismatchStatus(KeptModel):
 class SkippedStatus(KeptModel):
     """Checkpoints that were passed over for one reason."""
 
-    reason: str = Field(max_length=128, description="CamelCase constant. Example: NoManifest.")
+    reason: str = Field(max_length=128, description="CamelCase constant. Example: NotCommitted.")
     count: int = Field(ge=0, description="How many.")
     newest: ShortText = Field(description="Folder of the newest of them.")
+    verdict: VerdictKind | None = Field(default=None, description="What they are to this job.")
+    explanation: ShortText = Field(default="", description="What is said of the newest of them.")
 
 
 Names = Annotated[list[ShortText], Field(max_length=MAXIMUM_LISTED_NAMES)]
@@ -88,7 +90,7 @@ class CheckpointStatus(KeptModel):
     stored_model: ShortText = Field(
         default="", description="What the checkpoint is. Example: home-made UNet, 4 levels of 64-256 channels."
     )
-    skipped: int = Field(default=0, ge=0, description="Newer checkpoints that were passed over as incomplete.")
+    skipped: int = Field(default=0, ge=0, description="Newer checkpoints that were passed over.")
     skipped_reasons: list[SkippedStatus] = Field(
         default=[], max_length=MAXIMUM_LISTED_NAMES, description="Why.", json_schema_extra=keyed_by("reason")
     )
@@ -146,6 +148,12 @@ class AttemptStatus(KeptModel):
     finished_at: datetime | None = Field(default=None, description="When it was over.")
     outcome: str | None = Field(default=None, max_length=64, description="How it ended. Example: PodKilled.")
 
+    @property
+    def began_with(self) -> str | None:
+        """Name the checkpoint or the weights; None: seeded random ones."""
+        weights = self.initial_weights
+        return self.resume_from if weights is None else f"{weights.uri}/{weights.folder}"[:1024]
+
 
 class RestartRecord(KeptModel):
     """One restart."""
@@ -154,6 +162,9 @@ class RestartRecord(KeptModel):
     cause: str = Field(max_length=64, description="CamelCase constant. Example: PodKilled.")
     at: datetime = Field(description="When.")
     counted: bool = Field(default=True, description="Whether it counts against failurePolicy.maxRestarts.")
+    began_with: ShortText | None = Field(
+        default=None, description="Checkpoint or weights that the attempt began with; absent: step 0."
+    )
 
 
 class RestartStatus(KeptModel):

@@ -6,8 +6,10 @@ from t2i_api.conditions import CheckpointReason, ConditionType, State
 from t2i_api.spec_storage import InitialWeights
 from t2i_api.status import AttemptStatus, InitialWeightsStatus, VerdictKind
 from t2i_checkpoint.choose import BeginWith, Resume, StartFresh, WeightsSource
+from t2i_checkpoint.passed_over import is_lost_progress, passed_over_sentence
 from t2i_operator.decide import verdict_status
 from t2i_operator.decide.draft import Draft
+from t2i_operator.decide.progress import percentage
 from t2i_operator.decide.reasons import ConditionReason, EventReason
 
 
@@ -24,14 +26,26 @@ def begin(draft: Draft, choice: Resume | StartFresh | BeginWith, number: int) ->
             started_at=draft.now,
         )
     )
+    _rewind(draft, resumed.step if resumed else 0)
     _compatible(draft, choice, number)
     sentence = f"attempt {number}: {beginning(choice)}"
     draft.condition(ConditionType.ADMITTED, "True", ConditionReason.ADMITTED, sentence)
     draft.state(State.RESTARTING if number > 1 else State.STARTING, sentence)
+    if is_lost_progress(choice.skipped):
+        sentence = passed_over_sentence(choice.skipped, newer=not isinstance(choice, StartFresh))
+        draft.event(EventReason.CHECKPOINTS_PASSED_OVER, sentence, warning=True)
     if isinstance(choice, BeginWith):
         draft.event(EventReason.INITIAL_WEIGHTS, choice.message, warning=choice.source is WeightsSource.PREFIX)
     draft.event(EventReason.ATTEMPT_STARTED, sentence)
     draft.look_again(timedelta(0))
+
+
+def _rewind(draft: Draft, step: int) -> None:
+    """Show the step that the attempt begins at while it loads, not the one at which the last attempt ended."""
+    old = draft.status.progress
+    if old is not None:
+        share = percentage(step, draft.observed.job.spec.training.steps)
+        draft.update(progress=old.model_copy(update={"step": step, "percentage": share, "eta": ""}))
 
 
 def beginning(choice: Resume | StartFresh | BeginWith) -> str:
@@ -44,7 +58,7 @@ def beginning(choice: Resume | StartFresh | BeginWith) -> str:
                 f"resuming exactly at step {choice.judgement.step} ({choice.judgement.name}){names}{_skipped(choice)}"
             )
         case BeginWith():
-            return choice.message
+            return f"{choice.message}{_skipped(choice)}"
         case StartFresh():
             return f"starting at step 0{_skipped(choice)}"
 
@@ -68,12 +82,9 @@ def initial_weights(draft: Draft, choice: BeginWith) -> InitialWeightsStatus:
     )
 
 
-def _skipped(choice: Resume | StartFresh) -> str:
-    count = len(choice.skipped)
-    if not count:
-        return ""
-    first = choice.skipped[0]
-    return f"; {count} newer incomplete checkpoint(s) skipped, first {first.name} ({first.verdict.reason})"
+def _skipped(choice: Resume | StartFresh | BeginWith) -> str:
+    sentence = passed_over_sentence(choice.skipped, newer=not isinstance(choice, StartFresh))
+    return f"; {sentence}" if sentence else ""
 
 
 def _compatible(draft: Draft, choice: Resume | StartFresh | BeginWith, number: int) -> None:
@@ -81,7 +92,7 @@ def _compatible(draft: Draft, choice: Resume | StartFresh | BeginWith, number: i
     if isinstance(choice, Resume):
         renamed = choice.judgement.verdict.kind is VerdictKind.RENAMED
         reason = CheckpointReason.RENAMED if renamed else CheckpointReason.IDENTICAL
-        message = choice.judgement.verdict.explanation
+        message = f"{choice.judgement.verdict.explanation}{_skipped(choice)}"
     elif isinstance(choice, BeginWith):
         reason, message = CheckpointReason.INITIAL_WEIGHTS, choice.message
     elif verdict_status.unfit_is_shown(draft, number) and _archive_is_done(draft):

@@ -11,15 +11,21 @@ _UNIT = 1000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
 
-def progress_status(report: Progress, old: ProgressStatus | None, now: datetime) -> ProgressStatus:
-    """Return the new progress; a report without a loss keeps the last one that was known."""
-    advanced = old is None or old.advanced_at is None or report.step != old.step
+def progress_status(
+    report: Progress, old: ProgressStatus | None, now: datetime, *, began_at: int | None = None
+) -> ProgressStatus:
+    """Return the new progress; a report without a loss keeps the last one that was known.
+
+    A trainer counts from 0 until it has loaded the checkpoint of step `began_at`: that step is what is shown then.
+    """
+    step = max(report.step, began_at or 0)
+    advanced = old is None or old.advanced_at is None or step != old.step
     loss = report.loss if report.loss is not None else (old.loss if old else None)
     smoothed = report.loss_smoothed if report.loss_smoothed is not None else (old.loss_smoothed if old else None)
     return ProgressStatus(
-        step=report.step,
+        step=step,
         target_steps=report.target_steps,
-        percentage=f"{min(100, report.step * 100 // report.target_steps)}%",
+        percentage=percentage(step, report.target_steps),
         loss=loss,
         loss_smoothed=smoothed,
         loss_text="" if smoothed is None else f"{smoothed:.4f}" if abs(smoothed) < _READABLE else f"{smoothed:.3g}",
@@ -32,6 +38,11 @@ def progress_status(report: Progress, old: ProgressStatus | None, now: datetime)
         advanced_at=now if advanced or old is None else old.advanced_at,
         updated_at=report.updated_at.replace(microsecond=0),
     )
+
+
+def percentage(step: int, steps: int) -> str:
+    """Return the PROGRESS column."""
+    return f"{min(100, step * 100 // steps)}%"
 
 
 def last_report(facts: AttemptFacts, polled: Progress | None) -> Progress | None:

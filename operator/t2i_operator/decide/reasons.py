@@ -18,6 +18,7 @@ class EventReason(StrEnum):
     """Events besides those named like the condition that changed."""
 
     CHECKPOINT_JUDGED = "CheckpointJudged"
+    CHECKPOINTS_PASSED_OVER = "CheckpointsPassedOver"
     INITIAL_WEIGHTS = "InitialWeights"
     ATTEMPT_STARTED = "AttemptStarted"
     ATTEMPT_ENDED = "AttemptEnded"

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from t2i_api.spec_run import FailurePolicy
-from t2i_api.status import RestartRecord, RestartStatus
+from t2i_api.status import AttemptStatus, RestartRecord, RestartStatus
 from t2i_operator.decide.ending import Ending
 
 _REMEMBERED = 64
@@ -12,9 +12,15 @@ _LONGEST_DELAY = timedelta(minutes=5)
 _HOUR = timedelta(hours=1)
 
 
-def record(restarts: RestartStatus, ending: Ending, attempt: int, now: datetime) -> RestartStatus:
+def record(restarts: RestartStatus, ending: Ending, attempt: AttemptStatus, now: datetime) -> RestartStatus:
     """Return the count with one more restart."""
-    entry = RestartRecord(attempt=attempt, cause=str(ending.cause), at=now, counted=ending.counted)
+    entry = RestartRecord(
+        attempt=attempt.number,
+        cause=str(ending.cause),
+        at=now,
+        counted=ending.counted,
+        began_with=attempt.began_with,
+    )
     return RestartStatus(
         total=restarts.total + 1,
         disruptions=restarts.disruptions + (0 if ending.counted else 1),

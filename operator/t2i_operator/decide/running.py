@@ -38,7 +38,7 @@ def run(draft: Draft, attempt: AttemptStatus) -> None:
             )
             draft.look_again(_POLL)
         return
-    _report(draft, facts)
+    _report(draft, attempt, facts)
     if facts.succeeded:
         _complete(draft)
     elif facts.failed or facts.job_deleting:
@@ -51,10 +51,11 @@ def run(draft: Draft, attempt: AttemptStatus) -> None:
     draft.look_again(_POLL)
 
 
-def _report(draft: Draft, facts: AttemptFacts) -> None:
+def _report(draft: Draft, attempt: AttemptStatus, facts: AttemptFacts) -> None:
     report = last_report(facts, draft.observed.progress)
     if report is not None:
-        draft.update(progress=progress_status(report, draft.status.progress, draft.now))
+        began_at = attempt.resumed_from_step
+        draft.update(progress=progress_status(report, draft.status.progress, draft.now, began_at=began_at))
 
 
 def _complete(draft: Draft) -> None:
@@ -146,11 +147,11 @@ def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
     if ending.final is not None:
         finish(draft, ending.final, ending.message)
         return
-    if ending.cause == _INCOMPATIBLE and _again(draft, ending):
+    if ending.cause == _INCOMPATIBLE and _again(draft, attempt, ending):
         finish(
             draft,
             State.INCOMPATIBLE_CHECKPOINT,
-            f"{ending.message}. Twice in a row, though its headers fit: move {attempt.resume_from or 'it'} elsewhere "
+            f"{ending.message}. Twice in a row, though its headers fit: move {attempt.began_with or 'it'} elsewhere "
             "and create the job anew to resume at an older checkpoint; if it is not damaged, report this with the "
             "trainer's log",
         )
@@ -165,7 +166,7 @@ def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
         return
     draft.update(
         attempt=attempt.model_copy(update={"finished_at": draft.now, "outcome": str(ending.cause)[:64]}),
-        restarts=restart.record(draft.status.restarts, ending, attempt.number, draft.now),
+        restarts=restart.record(draft.status.restarts, ending, attempt, draft.now),
     )
     message = f"attempt {attempt.number} ended: {ending.message}"
     draft.condition(ConditionType.RUNNING, "False", State.RESTARTING, message)
@@ -175,6 +176,11 @@ def _end(draft: Draft, attempt: AttemptStatus, ending: Ending) -> None:
     draft.look_again(timedelta(0))
 
 
-def _again(draft: Draft, ending: Ending) -> bool:
-    recent = draft.status.restarts.recent
-    return bool(recent) and recent[-1].cause == ending.cause
+def _again(draft: Draft, attempt: AttemptStatus, ending: Ending) -> bool:
+    """Whether the last attempt that ended by itself could not load this very checkpoint either.
+
+    A damaged checkpoint is marked by whoever notices, so that the next attempt begins with an older one: that is
+    another try, not the same again.
+    """
+    last = next((record for record in reversed(draft.status.restarts.recent) if record.counted), None)
+    return last is not None and last.cause == ending.cause and last.began_with == attempt.began_with

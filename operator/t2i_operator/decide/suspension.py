@@ -39,5 +39,6 @@ def _keep_last_report(draft: Draft) -> None:
     attempt = draft.status.attempt
     facts = draft.observed.attempt(attempt.number) if attempt is not None else None
     report = last_report(facts, draft.observed.progress) if facts is not None else None
-    if report is not None:
-        draft.update(progress=progress_status(report, draft.status.progress, draft.now))
+    if report is not None and attempt is not None:
+        began_at = attempt.resumed_from_step
+        draft.update(progress=progress_status(report, draft.status.progress, draft.now, began_at=began_at))

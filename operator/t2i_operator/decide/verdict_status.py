@@ -14,6 +14,7 @@ from t2i_api.status import (
 )
 from t2i_checkpoint.choose import BeginWith, Choice, Resume, StartFresh, decisive
 from t2i_checkpoint.inspect import Judgement, Survey
+from t2i_checkpoint.passed_over import passed_over
 from t2i_operator.decide.archiving import archive_status
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.reasons import EventReason
@@ -52,14 +53,22 @@ def _what_is_said(status: CheckpointStatus) -> tuple[object, ...]:
 
 
 def _reasons(skipped: Sequence[Judgement]) -> list[SkippedStatus]:
-    """Count checkpoints that were passed over by why, newest first."""
-    by_reason: dict[str, list[Judgement]] = {}
-    for judgement in skipped:
-        by_reason.setdefault(judgement.verdict.reason[:128], []).append(judgement)
-    return [
-        SkippedStatus(reason=reason, count=len(found), newest=found[0].name[:1024])
-        for reason, found in list(by_reason.items())[:MAXIMUM_LISTED_NAMES]
-    ]
+    """Return why checkpoints were passed over; the API server keeps one entry a reason."""
+    found: dict[str, SkippedStatus] = {}
+    for group in passed_over(skipped):
+        reason = group.reason[:128]
+        other = found.get(reason)
+        if other is not None:
+            found[reason] = other.model_copy(update={"count": other.count + group.count})
+            continue
+        found[reason] = SkippedStatus(
+            reason=reason,
+            count=group.count,
+            newest=group.newest.name[:1024],
+            verdict=group.verdict,
+            explanation=group.newest.verdict.explanation[:1024],
+        )
+    return list(found.values())[:MAXIMUM_LISTED_NAMES]
 
 
 def unfit_is_shown(draft: Draft, number: int) -> bool:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from t2i_api.spec_run import FailurePolicy
-from t2i_api.status import RestartRecord, RestartStatus
+from t2i_api.status import AttemptStatus, RestartRecord, RestartStatus
 from t2i_operator.decide.ending import Ending
 from t2i_operator.decide.restart import counted_in_window, delay, exhausted, record
 
@@ -60,7 +60,7 @@ def test_a_storm_of_preemptions_does_not_hide_a_crash_loop() -> None:
     for attempt in range(1, 201):
         crash = attempt % 20 == 0
         ending = Ending("Crashed" if crash else "Disrupted", "", counted=crash)
-        restarts = record(restarts, ending, attempt, NOW)
+        restarts = record(restarts, ending, AttemptStatus(number=attempt), NOW)
     assert (restarts.total, restarts.disruptions, len(restarts.recent)) == (200, 190, 64)
     assert counted_in_window(restarts, FailurePolicy(), NOW) == 10
     assert restarts.recent[-1].attempt == 200

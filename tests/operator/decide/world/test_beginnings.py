@@ -141,7 +141,42 @@ def test_skipped_checkpoints_are_counted_by_reason(new_world: NewWorld) -> None:
         ("Reason", 2, "step-00000040-w1")
     ]
     started = next(event.message for event in world.events if event.reason == "AttemptStarted")
-    assert "2 newer incomplete checkpoint(s) skipped, first step-00000040-w1 (Reason)" in started
+    assert "2 newer checkpoints passed over: 2 incomplete (Reason), newest step-00000040-w1" in started
+
+
+def test_a_resume_that_passes_over_newer_complete_checkpoints_says_which_and_why(new_world: NewWorld) -> None:
+    # Was: only incomplete ones were counted; a newer one without an optimizer was passed over without a word.
+    world = new_world(bucket={50: V.INFERENCE_ONLY, 40: V.INCOMPLETE, 30: V.INFERENCE_ONLY, 10: V.IDENTICAL})
+    world.until(State.TRAINING)
+    assert world.created[0].resume_from == "step-00000010-w1"
+    shown = world.status.checkpoint
+    assert shown.skipped == 3
+    assert [(item.verdict, item.count, item.newest, item.explanation) for item in shown.skipped_reasons] == [
+        ("inference-only", 2, "checkpoint-50", "because inference-only"),
+        ("incomplete", 1, "step-00000040-w1", "because incomplete"),
+    ]
+    words = (
+        "3 newer checkpoints passed over: 2 inference-only (WeightsWithoutResumeState), newest checkpoint-50: because "
+        "inference-only; 1 incomplete (Reason), step-00000040-w1: because incomplete"
+    )
+    loud = [event for event in world.events if event.reason == "CheckpointsPassedOver"]
+    assert [(event.type, event.message) for event in loud] == [("Warning", words)]
+    assert words in world.status.condition("CheckpointCompatible").message
+    assert words in world.status.condition("Admitted").message
+
+
+def test_an_archive_that_was_given_up_is_not_said_to_hold_anything(new_world: NewWorld) -> None:
+    # Was: the location in the status was taken for an archive that had been committed.
+    world = new_world(bucket={5: V.FOREIGN})
+    world.until(State.ARCHIVING)
+    world.reconcile()
+    assert world.status.archive.location
+    world.fail_archive()
+    world.bucket.clear()  # somebody moved it away meanwhile
+    world.until(State.TRAINING)
+    assert condition(world, "CheckpointCompatible") == ("True", "NoCheckpoint")
+    assert world.status.archive.location not in world.status.condition("CheckpointCompatible").message
+    assert "Archived" not in world.said
 
 
 def test_the_status_follows_an_archive_but_is_not_written_for_every_byte(new_world: NewWorld) -> None:

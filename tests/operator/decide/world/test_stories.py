@@ -190,6 +190,61 @@ def test_incompatible_weights_are_judged_again_but_not_for_ever(new_world: NewWo
     assert condition(world, "Succeeded") == ("False", "IncompatibleCheckpoint")
 
 
+@pytest.mark.parametrize("disrupted", [False, True])
+def test_a_checkpoint_that_cannot_be_loaded_twice_in_a_row_is_named(new_world: NewWorld, disrupted: bool) -> None:  # noqa: FBT001
+    world = new_world(bucket={20: V.IDENTICAL, 10: V.IDENTICAL})
+    world.until(State.TRAINING)
+    world.end_pods(21)
+    world.until(State.TRAINING)
+    if disrupted:
+        world.end_pods(143, disrupted=True)
+        world.until(State.TRAINING)
+    world.end_pods(21)
+    world.reconcile()
+    assert condition(world, "Succeeded") == ("False", "IncompatibleCheckpoint")
+    assert "Twice in a row, though its headers fit: move step-00000020-w1 elsewhere" in world.status.message
+
+
+def test_a_damaged_checkpoint_is_not_the_end_while_an_older_one_is_intact(new_world: NewWorld) -> None:
+    # Was: the second damaged checkpoint failed the job, although a third one was sound.
+    world = new_world(bucket={30: V.IDENTICAL, 20: V.IDENTICAL, 10: V.IDENTICAL})
+    for damaged in (30, 20):
+        world.until(State.TRAINING)
+        assert world.created[-1].resume_from == f"step-{damaged:08d}-w1"
+        world.end_pods(21)
+        world.bucket[damaged] = V.INCOMPLETE  # as the trainer's DAMAGED.json makes it
+    world.until(State.TRAINING)
+    assert world.created[-1].resume_from == "step-00000010-w1"
+    assert [record.began_with for record in world.status.restarts.recent] == ["step-00000030-w1", "step-00000020-w1"]
+
+
+def test_the_step_never_falls_to_0_while_a_checkpoint_is_loaded(new_world: NewWorld) -> None:
+    world = new_world()
+    world.until(State.TRAINING)
+    world.train()
+    world.reconcile()
+    world.progress = world.progress.model_copy(update={"step": 17})
+    world.reconcile()
+    world.end_pods(137)
+    world.reconcile()
+    assert world.status.progress.step == 17
+    world.until(State.RESTARTING)
+    shown = []
+    while len(world.created) == 1 or world.status.attempt.running_since is None:
+        for happens in (world.finish_preflight, world.collect_garbage, world.start_pods):
+            happens()
+            world.reconcile()
+            shown.append(world.status.progress.step)
+        world.wait(10)
+    assert shown == sorted(shown, reverse=True), "from what was lost to what is resumed, once"
+    assert shown[-1] == 10
+    loading = {"attempt": 2, "step": 0, "loss": None, "updated_at": world.now}
+    world.progress = world.progress.model_copy(update=loading)
+    world.reconcile()
+    assert (world.status.progress.step, world.status.progress.percentage) == (10, "10%")
+    assert world.status.progress.loss == 0.5
+
+
 def test_suspended_and_resumed_is_no_restart(new_world: NewWorld) -> None:
     world = new_world()
     world.until(State.TRAINING)
