@@ -17,7 +17,8 @@ from t2i_api.status import VerdictKind
 from t2i_checkpoint.manifest import InitialWeightsFacts
 from t2i_dev.ports import free_ports
 from t2i_trainer.http_server import serve
-from t2i_trainer.telemetry import StepResult, Telemetry
+from t2i_trainer.step_result import StepResult
+from t2i_trainer.telemetry import Telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ def fetch(url: str) -> bytes:
 
 
 def stepped(telemetry: Telemetry, step: int, loss: float) -> None:
-    telemetry.stepped(StepResult(step=step, loss=loss, gradient_norm=0.25, learning_rate=1e-3))
+    telemetry.stepped(StepResult(step=step, loss=loss, gradient_norm=0.25, learning_rate=1e-3, seconds=0.5))
 
 
 def test_progress_follows_the_loop(telemetry: Telemetry, address: str) -> None:
@@ -57,9 +58,9 @@ def test_progress_follows_the_loop(telemetry: Telemetry, address: str) -> None:
     assert (progress.step, progress.loss, progress.resumed_from_step) == (41, 0.3, 40)
     assert (progress.last_checkpoint, progress.samples_seen) == ("step-00000040-w", 41 * 8)
     assert progress.loss_smoothed == pytest.approx(0.98 * 0.5 + 0.02 * 0.3)
-    assert progress.seconds_per_step is not None
-    assert progress.images_per_second == pytest.approx(8 / progress.seconds_per_step)
-    assert progress.eta_seconds == pytest.approx(59 * progress.seconds_per_step)
+    assert progress.seconds_per_step == 0.5
+    assert progress.images_per_second == 16
+    assert progress.eta_seconds == pytest.approx(59 * 0.5)
 
 
 def test_every_promised_metric_is_exported(telemetry: Telemetry, address: str) -> None:
@@ -74,10 +75,13 @@ def test_every_promised_metric_is_exported(telemetry: Telemetry, address: str) -
     assert found["t2i_trainer_images"].samples[0].value == 8
 
 
-def test_a_pause_for_saving_does_not_count_as_step_time(telemetry: Telemetry) -> None:
-    telemetry.enter(TrainerPhase.SAVING)
+def test_a_step_that_is_not_finite_leaves_the_smoothed_loss_alone(telemetry: Telemetry, address: str) -> None:
     stepped(telemetry, 1, 0.5)
-    assert telemetry.progress.seconds_per_step is None
+    telemetry.stepped(
+        StepResult(step=2, loss=float("nan"), gradient_norm=float("inf"), learning_rate=1e-3, finite=False)
+    )
+    progress = Progress.model_validate_json(fetch(f"{address}/progress"))
+    assert (progress.step, progress.loss, progress.loss_smoothed, progress.gradient_norm) == (2, None, 0.5, None)
 
 
 def test_a_warm_start_is_told_with_the_first_names_of_what_is_fresh(telemetry: Telemetry, address: str) -> None:

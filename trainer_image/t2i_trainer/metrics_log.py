@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 
 class MetricsRow(TypedDict):
-    """What is kept of a step; `step` 1 is the first."""
+    """What is kept of a step; `step` 1 is the first. JSON has no number for what is not finite: it is null."""
 
     step: int
-    loss: float
-    gradientNorm: float
+    loss: float | None
+    gradientNorm: float | None
     learningRate: float
     imagesPerSecond: float
     attempt: int

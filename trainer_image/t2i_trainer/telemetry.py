@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from t2i_api.findings import Finding
     from t2i_api.metrics import Metric
     from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest
+    from t2i_trainer.step_result import StepResult
 
 logger = logging.getLogger("t2i_trainer")
 
@@ -32,25 +33,12 @@ _STEP_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
 _SAVE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600)
 
 
-class StepResult:
-    """What one optimizer step measured; `loss` is the mean over the global batch."""
-
-    __slots__ = ("gradient_norm", "learning_rate", "loss", "step")
-
-    def __init__(self, *, step: int, loss: float, gradient_norm: float, learning_rate: float) -> None:
-        self.step = step
-        self.loss = loss
-        self.gradient_norm = gradient_norm
-        self.learning_rate = learning_rate
-
-
 class Telemetry:
     """Progress and metrics of one process; `progress` and `exposition` may be read by any thread."""
 
     def __init__(self, progress: Progress, global_batch_size: int) -> None:
         self.progress = progress
         self._batch = global_batch_size
-        self._last_step_at: float | None = None
         self._logged_at = 0.0
         self._registry = CollectorRegistry()
         self._loss = self._gauge(names.TRAINER_LOSS)
@@ -100,32 +88,29 @@ class Telemetry:
         )
 
     def enter(self, phase: TrainerPhase) -> None:
-        """Note what comes next; the time of saves and samples does not count as step time."""
-        self._last_step_at = time.monotonic() if phase is TrainerPhase.TRAINING else None
+        """Note what comes next."""
         self._update(phase=phase)
 
     def stepped(self, result: StepResult) -> None:
-        """Note an optimizer step."""
-        now = time.monotonic()
-        seconds = None if self._last_step_at is None else max(now - self._last_step_at, 1e-9)
-        self._last_step_at = now
+        """Note an optimizer step; `result.seconds` holds no saves and pictures."""
         before = self.progress
-        smoothed = _smooth(before.loss_smoothed, result.loss, LOSS_SMOOTHING)
-        pace = (
-            before.seconds_per_step if seconds is None else _smooth(before.seconds_per_step, seconds, _SPEED_SMOOTHING)
-        )
+        smoothed = _smooth(before.loss_smoothed, result.loss, LOSS_SMOOTHING) if result.finite else before.loss_smoothed
+        pace = before.seconds_per_step
+        if result.seconds is not None:
+            pace = _smooth(pace, max(result.seconds, 1e-9), _SPEED_SMOOTHING)
         self._update(
             step=result.step,
-            loss=result.loss,
+            loss=result.loss if result.finite else None,
             loss_smoothed=smoothed,
             learning_rate=result.learning_rate,
-            gradient_norm=result.gradient_norm,
+            gradient_norm=result.gradient_norm if result.finite else None,
             seconds_per_step=pace,
             images_per_second=None if pace is None else self._batch / pace,
             eta_seconds=None if pace is None else pace * (before.target_steps - result.step),
             samples_seen=result.step * self._batch,
         )
-        self._export(result, smoothed, seconds)
+        self._export(result, smoothed)
+        now = time.monotonic()
         if now - self._logged_at >= _SECONDS_BETWEEN_LOG_LINES or result.step == before.target_steps:
             self._logged_at = now
             self._log()
@@ -162,15 +147,16 @@ class Telemetry:
         self.noticed.expects(as_expected=as_expected)
         self._update(as_expected=as_expected, expectation=sentence)
 
-    def _export(self, result: StepResult, smoothed: float, seconds: float | None) -> None:
+    def _export(self, result: StepResult, smoothed: float | None) -> None:
         self._loss.set(result.loss)
-        self._loss_smoothed.set(smoothed)
+        if smoothed is not None:
+            self._loss_smoothed.set(smoothed)
         self._step.set(result.step)
         self._gradient_norm.set(result.gradient_norm)
         self._learning_rate.set(result.learning_rate)
         self._images.inc(self._batch)
-        if seconds is not None:
-            self._step_seconds.observe(seconds)
+        if result.seconds is not None:
+            self._step_seconds.observe(result.seconds)
 
     def _log(self) -> None:
         now = self.progress

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs
+from torch.nn.parallel import DistributedDataParallel
 
 from t2i_api.progress import ExitCode
 from t2i_api.spec_training import Precision
@@ -47,6 +48,20 @@ class World:
     def leads_pod(self) -> bool:
         """Whether this is the first process of its pod, which serves HTTP and fetches files."""
         return self.local_rank == 0
+
+    def average_gradients_of(self, module: torch.nn.Module) -> torch.nn.Module:
+        """Return the module with gradients that are the mean over all ranks, exchanged while the backward pass runs.
+
+        Not by `Accelerator.prepare`, whose wrapper for mixed precision cannot be compiled as one graph.
+        """
+        if self.size == 1:
+            return module
+        return DistributedDataParallel(
+            module,
+            device_ids=[self.device] if self.device.type == "cuda" else None,
+            broadcast_buffers=False,  # a UNet has none that a step changes
+            gradient_as_bucket_view=True,
+        )
 
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Add up a tensor over all ranks, in place."""
@@ -99,10 +114,7 @@ def join_world(configuration: RunConfiguration) -> World:
     accelerator = Accelerator(
         cpu=on_cpu,
         mixed_precision="bf16" if configuration.spec.training.precision is Precision.BF16 else "no",
-        kwargs_handlers=[
-            InitProcessGroupKwargs(timeout=_COLLECTIVE_TIMEOUT),
-            DistributedDataParallelKwargs(gradient_as_bucket_view=True),
-        ],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=_COLLECTIVE_TIMEOUT)],
     )
     found, asked = accelerator.num_processes, configuration.attempt.world_size
     if found != asked:

@@ -34,6 +34,15 @@ class Batch:
     timesteps: torch.Tensor
     conditioning: torch.Tensor
 
+    def part(self, start: int, stop: int) -> Batch:
+        """Return the samples from `start` up to `stop`, as views."""
+        return Batch(
+            latents=self.latents[start:stop],
+            noise=self.noise[start:stop],
+            timesteps=self.timesteps[start:stop],
+            conditioning=self.conditioning[start:stop],
+        )
+
     def noise_sha256(self) -> str:
         """Hex SHA-256 over the noise: what tells one rank's batch from another's."""
         return hashlib.sha256(self.noise.cpu().numpy().tobytes()).hexdigest()

@@ -1,0 +1,112 @@
+"""The way of a step's measures from the device to the host: copied without waiting, read one step late.
+
+The host launches step n + 1 before it reads step n, so the device never idles for it. A CPU has nothing to wait for,
+but keeps the same order, so that both behave alike.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+
+from t2i_trainer.step_result import QUARTILES, StepResult
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Its constructor carries no types.
+_EVENT: Any = cast("Any", torch.cuda.Event)
+
+# Places in the vector of a step, float64: sums over all ranks, then what this rank adds of its own.
+LOSS, NORM, STOPS, QUARTILE_LOSSES, QUARTILE_COUNTS = 0, 1, 2, 3, 3 + QUARTILES
+SUMMED = 3 + 2 * QUARTILES
+OWN_NORM, SKIPPED = SUMMED, SUMMED + 1
+LENGTH = SUMMED + 2
+# One step runs while another waits to be read; a third place would never be used.
+_PLACES = 2
+
+
+@dataclass(frozen=True)
+class _Pending:
+    step: int
+    learning_rate: float
+    values: torch.Tensor
+    end: _Mark
+
+
+class _Mark:
+    """A moment on the device's clock."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._event = _EVENT(enable_timing=True) if device.type == "cuda" else None
+        self._at = time.monotonic()
+        if self._event is not None:
+            self._event.record()
+
+    def wait(self) -> None:
+        if self._event is not None:
+            self._event.synchronize()
+
+    def seconds_since(self, earlier: _Mark) -> float:
+        """Return the time between two marks, both of which have come."""
+        if self._event is not None and earlier._event is not None:
+            return float(earlier._event.elapsed_time(self._event)) / 1000
+        return self._at - earlier._at
+
+
+class StepStream:
+    """Results in the order of their steps; every rank reads the same ones at the same place of its loop."""
+
+    def __init__(self, device: torch.device, *, global_batch_size: int, world_size: int) -> None:
+        self._device = device
+        self._batch = global_batch_size
+        self._world_size = world_size
+        on_cuda = device.type == "cuda"
+        self._places = [torch.empty(LENGTH, dtype=torch.float64, pin_memory=on_cuda) for _ in range(_PLACES)]
+        self._pending: deque[_Pending] = deque()
+        self._before = _Mark(device)
+
+    def restart_clock(self) -> None:
+        """Count the time of the next step from now on: saves and pictures are not part of it."""
+        self._before = _Mark(self._device)
+
+    def push(self, step: int, learning_rate: float, totals: torch.Tensor) -> None:
+        """Send the vector of a step just launched on its way; the one before must have been read up to one."""
+        values = self._places[step % _PLACES]
+        values.copy_(totals, non_blocking=True)
+        self._pending.append(_Pending(step, learning_rate, values, _Mark(self._device)))
+
+    def ready(self) -> Iterator[StepResult]:
+        """Read every step but the newest."""
+        while len(self._pending) > 1:
+            yield self._read(self._pending.popleft())
+
+    def drain(self) -> Iterator[StepResult]:
+        """Read every step, which waits for the device."""
+        while self._pending:
+            yield self._read(self._pending.popleft())
+
+    def _read(self, pending: _Pending) -> StepResult:
+        pending.end.wait()
+        values = pending.values.tolist()
+        before, self._before = self._before, pending.end
+        loss, norm = values[LOSS] / self._batch, values[NORM] / self._world_size
+        sums = values[QUARTILE_LOSSES:QUARTILE_COUNTS]
+        counts = values[QUARTILE_COUNTS:SUMMED]
+        return StepResult(
+            step=pending.step,
+            loss=loss,
+            gradient_norm=norm,
+            own_gradient_norm=values[OWN_NORM],
+            learning_rate=pending.learning_rate,
+            finite=math.isfinite(loss) and math.isfinite(norm),
+            skipped=values[SKIPPED] > 0,
+            quartile_losses=tuple(total / count if count else None for total, count in zip(sums, counts, strict=True)),
+            seconds=pending.end.seconds_since(before),
+            wants_stop=values[STOPS] > 0,
+        )
