@@ -134,7 +134,13 @@ class Starter:
         training = self.configuration.spec.training
         # Only random values are worth forgetting; weights that were trained count from the first step.
         warms_up = initial_weights is None or bool(initial_weights.fresh)
-        average = ExponentialMovingAverage(self.unet, training.ema.decay, warms_up=warms_up)
+        average = ExponentialMovingAverage(
+            self.unet,
+            training.ema.decay,
+            warms_up=warms_up,
+            power_widths=training.ema.power_widths,
+            every_steps=training.ema.every_steps,
+        )
         return TrainingState(self.unet, average, build_optimizer(self.unet, training))
 
     def _compare_data(self, size: int, sha256: str) -> None:

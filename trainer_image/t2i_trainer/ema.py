@@ -1,34 +1,133 @@
-"""The exponential moving average of the weights, as a UNet of its own that pictures are drawn with."""
+"""The averages of the weights: the classic one, as a UNet of its own that pictures are drawn with, and power profiles.
+
+Power profiles (Karras et al. 2024) are kept beside it where the job asks for them: any width can be made of their
+snapshots afterwards, when it is known which one draws best. All averages are functions of the steps taken, so that
+their tensors are all that a resume needs.
+"""
 
 from __future__ import annotations
 
 import copy
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
+from t2i_api.progress import ExitCode
+from t2i_checkpoint.power_average import decay_between, gamma_of, profile_file, width_of_file
+from t2i_trainer.failures import TrainerError
+
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from torch import nn
 
 
-class ExponentialMovingAverage:
-    """`module` holds the average; with `warms_up` the decay grows, so that a random initialisation is forgotten."""
+@dataclass(frozen=True)
+class PowerProfile:
+    """One power-function average, `tensors` by parameter name."""
 
-    def __init__(self, model: nn.Module, decay: float, *, warms_up: bool = True) -> None:
+    width: float
+    gamma: float
+    tensors: Mapping[str, torch.Tensor]
+
+
+class ExponentialMovingAverage:
+    """`module` holds the classic average; with `warms_up` its decay grows: a random beginning is forgotten.
+
+    `profiles` are the power-function averages, whose first update takes the weights whole.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        decay: float,
+        *,
+        warms_up: bool = True,
+        power_widths: Iterable[float] = (),
+        every_steps: int = 1,
+    ) -> None:
         self.module = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
         self._decay = decay
         self._warms_up = warms_up
+        self._every_steps = every_steps
         self._averages = tuple(self.module.parameters())
         self._sources = tuple(model.parameters())
+        names = [name for name, _ in model.named_parameters()]
+        self.profiles = tuple(
+            PowerProfile(width, gamma_of(width), dict(zip(names, _copies(self._sources), strict=True)))
+            for width in power_widths
+        )
 
     @torch.no_grad()
-    def update(self, step: int) -> None:
-        """Take in the weights after `step` (1 is the first)."""
-        # The multi-tensor operations have no public name yet; torch.optim uses the same.
-        decay = decay_at(step, self._decay) if self._warms_up else self._decay
-        torch._foreach_lerp_(self._averages, self._sources, 1.0 - decay)
+    def update(self, step: int, found_inf: torch.Tensor | None = None) -> None:
+        """Take in the weights after `step` (1 is the first), unless `found_inf` (float32 [], on the device) is 1.
+
+        Only every so many steps is anything done, with all the decay that is due by then.
+        """
+        every = self._every_steps
+        if step % every:
+            return
+        decays = (decay_at(each, self._decay) for each in range(step - every + 1, step + 1))
+        classic = math.prod(decays) if self._warms_up else self._decay**every
+        self._blend(self._averages, classic, found_inf)
+        for profile in self.profiles:
+            power = decay_between(step - every, step, profile.gamma)
+            self._blend(tuple(profile.tensors.values()), power, found_inf)
+
+    def profile_tensors(self) -> dict[str, Mapping[str, torch.Tensor]]:
+        """Return the power profiles by their file in a checkpoint."""
+        return {profile_file(profile.width): profile.tensors for profile in self.profiles}
+
+    @torch.no_grad()
+    def load_profile(self, path: str, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Put a stored profile back; raises KeyError or RuntimeError where names or shapes differ."""
+        mine = self.profile_tensors()[path]
+        if mine.keys() != tensors.keys():
+            raise KeyError(f"{path} holds other parameters than the model: {sorted(mine.keys() ^ tensors.keys())[:4]}")
+        for name, tensor in tensors.items():
+            if tensor.shape != mine[name].shape:  # copy_ would broadcast
+                raise RuntimeError(f"{path}: {name} has shape {tuple(tensor.shape)}, not {tuple(mine[name].shape)}")
+            mine[name].copy_(tensor)
+
+    def _blend(self, averages: tuple[torch.Tensor, ...], decay: float, found_inf: torch.Tensor | None) -> None:
+        # SGD without momentum, upwards along the weights and with a weight decay of 1, is average += (1 - decay) *
+        # (weights - average); the fused one can be told on the device to write nothing.
+        torch._fused_sgd_(
+            averages,
+            self._sources,
+            [],
+            weight_decay=1.0,
+            momentum=0.0,
+            lr=1.0 - decay,
+            dampening=0.0,
+            nesterov=False,
+            maximize=True,
+            is_first_step=True,
+            grad_scale=None,
+            found_inf=found_inf,
+        )
 
 
 def decay_at(step: int, decay: float) -> float:
     """Return the decay of a step: (1 + step) / (10 + step) until that reaches `decay` (as in Diffusers' EMAModel)."""
     return min(decay, (1 + step) / (10 + step))
+
+
+def check_stored_profiles(stored: Iterable[str], wanted: Iterable[str]) -> None:
+    """Raise TrainerError unless a checkpoint keeps exactly the files of power profiles that the job asks for.
+
+    A profile that begins in the middle of a run would never become what its width promises.
+    """
+    there, asked = (sorted(width for path in paths if (width := width_of_file(path))) for paths in (stored, wanted))
+    if there != asked:
+        raise TrainerError(
+            ExitCode.BAD_CONFIGURATION,
+            f"training.ema.powerWidths is {asked}, the checkpoint keeps {there}: averages of a run cannot begin in its "
+            f"middle. Write powerWidths: {there}, or name another checkpoint.uri",
+        )
+
+
+def _copies(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    return [tensor.detach().clone() for tensor in tensors]

@@ -32,6 +32,7 @@ from t2i_trainer.checkpointing.state import (
     rename_tensors,
 )
 from t2i_trainer.checkpointing.trainer_state import TrainerState
+from t2i_trainer.ema import check_stored_profiles
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.text_encoder import embedding_sha256
 
@@ -101,6 +102,10 @@ def load_checkpoint(fetched: FetchedCheckpoint, state: TrainingState) -> None:
     directory, names = fetched.directory, fetched.names
     load_module(state.unet, rename_tensors(read_tensors(directory / layout.WEIGHTS), names))
     load_module(state.ema.module, rename_tensors(read_tensors(directory / layout.EMA_WEIGHTS), names))
+    profiles = state.ema.profile_tensors()
+    check_stored_profiles((file.path for file in fetched.manifest.files), profiles)
+    for path in profiles:
+        state.ema.load_profile(path, rename_tensors(read_tensors(directory / path), names))
     load_optimizer(state.unet, state.optimizer, rename_moments(read_tensors(directory / layout.OPTIMIZER), names))
     state.step = fetched.manifest.step
 

@@ -1,38 +1,29 @@
-"""Saving: every file first, then the metrics, then the manifest, whose appearance is the checkpoint's.
+"""What a checkpoint is made of: its files, and the manifest that tells about them and the run.
 
-Killed at any instant before the last write, the run resumes from the checkpoint before; a folder that has a manifest
-is never written into again. Only rank 0 writes; the others tell it by hash that their weights are the same and their
-noise was not.
+Only rank 0 writes; the others tell it by hash that their weights are the same and their noise was not. `publish.py`
+brings the files to the store.
 """
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
-from safetensors import safe_open
-
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
-from t2i_checkpoint.architecture import Architecture
-from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest, ManifestFile, RankFacts, commit, read_manifest
-from t2i_trainer.checkpointing.state import (
-    TrainingState,
-    module_tensors,
-    optimizer_tensors,
-    weights_sha256,
-    write_tensors,
-)
+from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest, ManifestFile, RankFacts
+from t2i_trainer.checkpointing.file_plan import FilePlan, plan_file
+from t2i_trainer.checkpointing.order import UNKNOWN_SHA256, SaveOrder
+from t2i_trainer.checkpointing.publish import publish
+from t2i_trainer.checkpointing.state import TrainingState, read_tensors, tensor_files, weights_sha256, write_tensors
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.model import architecture_of, write_config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
     from pathlib import Path
 
     import torch
@@ -43,11 +34,8 @@ if TYPE_CHECKING:
     from t2i_trainer.data.feed import Batch
     from t2i_trainer.world import World
 
-logger = logging.getLogger("t2i_trainer")
-
 NULL_EMBEDDING = "null_embedding.safetensors"
 _LIBRARIES = ("torch", "diffusers", "accelerate", "transformers", "safetensors", "t2i-operator")
-_HASH_BLOCK_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -80,7 +68,7 @@ def gather_rank_facts(world: World, state: TrainingState, batch: Batch) -> tuple
     )
 
 
-def save_checkpoint(  # noqa: PLR0913  # keyword-only, one call site
+def save_checkpoint(  # noqa: PLR0913  # keyword-only, few call sites
     store: Store,
     directory: Path,
     *,
@@ -90,79 +78,79 @@ def save_checkpoint(  # noqa: PLR0913  # keyword-only, one call site
     ranks: tuple[RankFacts, ...],
     metrics: bytes,
 ) -> Manifest:
-    """Write, upload and commit one checkpoint; returns its manifest as read back from the store.
+    """Write, upload and commit one checkpoint while training waits; returns its manifest as read back from the store.
 
-    `directory` is scratch space of the size of a checkpoint. Raises StoreError, ManifestError.
+    `directory` is scratch space of the size of a checkpoint. Raises StoreError, ManifestError, TrainerError. A run
+    saves by `saver.py`, which publishes the same bytes in the background.
     """
-    folder = layout.checkpoint_folder(state.step, facts.writer)
-    if (known := read_manifest(store, folder)) is not None:
-        return _as_committed_before(store, folder, known, state)
     shutil.rmtree(directory, ignore_errors=True)
-    _write_files(directory, state, trainer_state, facts)
-    files = tuple(_listed(directory))
-    for file in files:
-        store.upload(f"{folder}/{file.path}", directory / file.path)
-    store.put(layout.METRICS, metrics)
-    manifest = _manifest(state, facts, files, ranks)
-    commit(store, folder, manifest)
+    plans = {}
+    for path, tensors in tensor_files(state).items():
+        write_tensors(directory / path, tensors)
+        plans[path] = plan_file(tensors)
+    sources = {path: str(directory / path) for path in plans}
+    order = make_order(
+        directory, sources, plans, state=state, trainer_state=trainer_state, facts=facts, ranks=ranks, metrics=metrics
+    )
+    manifest = publish(store, order)
     shutil.rmtree(directory, ignore_errors=True)
-    committed = read_manifest(store, folder)
-    if committed is None or committed.to_json() != manifest.to_json():
-        what = "gone" if committed is None else "another one"
-        raise TrainerError(
-            ExitCode.STORAGE_UNAVAILABLE, f"{store.uri}/{folder}: the manifest is {what} right after it was written"
-        )
-    return committed
+    return manifest
 
 
-def _as_committed_before(store: Store, folder: str, known: Manifest, state: TrainingState) -> Manifest:
-    """Leave a checkpoint as it is that this very attempt committed before its pod was started again."""
-    if known.architecture_fingerprint != architecture_of(state.unet).fingerprint():
-        raise TrainerError(
-            ExitCode.INCOMPATIBLE_WEIGHTS,
-            f"{store.uri}/{folder} is another model's checkpoint of this very step; nothing was written there",
-        )
-    if store.head(f"{folder}/{layout.DAMAGED}") is not None:
-        raise TrainerError(
-            ExitCode.STORAGE_UNAVAILABLE,
-            f"{store.uri}/{folder} was committed and is marked as damaged since; the next attempt writes another one",
-        )
-    logger.info("step %d: %s is committed already and stays as it is", state.step, folder)
-    return known
+def make_order(  # noqa: PLR0913  # keyword-only, two call sites
+    directory: Path,
+    sources: Mapping[str, str],
+    plans: Mapping[str, FilePlan],
+    *,
+    state: TrainingState,
+    trainer_state: TrainerState,
+    facts: RunFacts,
+    ranks: tuple[RankFacts, ...],
+    metrics: bytes,
+    retain: int = 1,
+) -> SaveOrder:
+    """Write the small files into `directory` and say what is to be published; `sources` are the files of `plans`."""
+    small = _write_small_files(directory, state, trainer_state, facts)
+    (directory / layout.METRICS).write_bytes(metrics)
+    listed = [
+        *(_listed(path, plan.size, len(plan.header), plan.fingerprint) for path, plan in plans.items()),
+        *(_listed_small(directory, path) for path in small),
+    ]
+    return SaveOrder(
+        manifest=_manifest(state, facts, tuple(sorted(listed, key=lambda file: file.path)), ranks),
+        sources={**sources, **{path: str(directory / path) for path in small}},
+        metrics=str(directory / layout.METRICS),
+        retain=retain,
+    )
 
 
-def _write_files(directory: Path, state: TrainingState, trainer_state: TrainerState, facts: RunFacts) -> None:
-    write_tensors(directory / layout.WEIGHTS, module_tensors(state.unet))
-    write_tensors(directory / layout.EMA_WEIGHTS, module_tensors(state.ema.module))
-    write_tensors(directory / layout.OPTIMIZER, optimizer_tensors(state.unet, state.optimizer))
+def _write_small_files(
+    directory: Path, state: TrainingState, trainer_state: TrainerState, facts: RunFacts
+) -> tuple[str, ...]:
     write_tensors(directory / NULL_EMBEDDING, {"null_embedding": facts.null_embedding})
     for config in (layout.WEIGHTS_CONFIG, layout.EMA_CONFIG):
         write_config(state.unet, (directory / config).parent)
     text = trainer_state.model_dump_json(by_alias=True, indent=1)
     (directory / layout.TRAINER_STATE).write_text(text + "\n")
+    return (NULL_EMBEDDING, layout.WEIGHTS_CONFIG, layout.EMA_CONFIG, layout.TRAINER_STATE)
 
 
-def _listed(directory: Path) -> Iterator[ManifestFile]:
-    for path in sorted(each for each in directory.rglob("*") if each.is_file()):
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            prefix = file.read(8)
-            file.seek(0)
-            while block := file.read(_HASH_BLOCK_BYTES):
-                digest.update(block)
-        yield ManifestFile(
-            path=path.relative_to(directory).as_posix(),
-            size=path.stat().st_size,
-            sha256=digest.hexdigest(),
-            header_bytes=8 + int.from_bytes(prefix, "little") if path.suffix == ".safetensors" else None,
-            architecture_fingerprint=_fingerprint(path) if path.suffix == ".safetensors" else None,
-        )
+def _listed_small(directory: Path, path: str) -> ManifestFile:
+    size = (directory / path).stat().st_size
+    if not path.endswith(".safetensors"):
+        return _listed(path, size)
+    plan = plan_file(read_tensors(directory / path))
+    return _listed(path, size, len(plan.header), plan.fingerprint)
 
 
-def _fingerprint(path: Path) -> str:
-    with safe_open(path, framework="pt") as file:
-        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118  # no mapping
-    return Architecture.from_shapes(shapes).fingerprint()
+def _listed(path: str, size: int, header_bytes: int | None = None, fingerprint: str | None = None) -> ManifestFile:
+    return ManifestFile(
+        path=path,
+        size=size,
+        sha256=UNKNOWN_SHA256,
+        header_bytes=header_bytes,
+        architecture_fingerprint=fingerprint,
+    )
 
 
 def _manifest(

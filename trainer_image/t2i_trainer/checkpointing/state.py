@@ -5,6 +5,7 @@ Sample order, noise and learning rate are pure functions of the step, so the ste
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -12,15 +13,19 @@ from typing import TYPE_CHECKING
 import torch
 from safetensors.torch import load_file, save_file
 
+from t2i_checkpoint import layout
 from t2i_checkpoint.optimizer import MOMENTS, STEP, moment_name
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from t2i_trainer.ema import ExponentialMovingAverage
 
 _METADATA = {"format": "pt"}
+_PICTURE_DIMENSIONS = 4
+_BLOCK = 2**20  # elements
+_WORDS = {8: torch.int64, 4: torch.int32, 2: torch.int16}
 
 
 @dataclass
@@ -33,21 +38,31 @@ class TrainingState:
     step: int = 0
 
 
+def tensor_files(state: TrainingState) -> dict[str, Mapping[str, torch.Tensor]]:
+    """Return all tensors that a checkpoint holds of a run, by file and name: the living ones, where they are."""
+    return {
+        layout.WEIGHTS: module_tensors(state.unet),
+        layout.EMA_WEIGHTS: module_tensors(state.ema.module),
+        layout.OPTIMIZER: optimizer_tensors(state.unet, state.optimizer),
+        **state.ema.profile_tensors(),
+    }
+
+
 def module_tensors(module: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Return a module's state on the CPU, contiguous, in state-dict order."""
-    return {name: _plain(tensor) for name, tensor in module.state_dict().items()}
+    """Return a module's state, in state-dict order; the living tensors, where they are."""
+    return {name: tensor.detach() for name, tensor in module.state_dict().items()}
 
 
 def optimizer_tensors(module: torch.nn.Module, optimizer: torch.optim.AdamW) -> dict[str, torch.Tensor]:
-    """Return AdamW's moments by parameter name, and the step it counts."""
+    """Return AdamW's moments by parameter name, and the step it counts; the living tensors, where they are."""
     tensors: dict[str, torch.Tensor] = {}
     for moment in MOMENTS:
         for name, parameter in module.named_parameters():
             # A parameter that is not trained (fourier time embedding) has no moments.
             held = optimizer.state[parameter][moment] if parameter.requires_grad else torch.zeros_like(parameter)
-            tensors[moment_name(moment, name)] = _plain(held)
+            tensors[moment_name(moment, name)] = held.detach()
     first = next(parameter for parameter in module.parameters() if parameter.requires_grad)
-    tensors[STEP] = _plain(optimizer.state[first]["step"]).float().reshape(())
+    tensors[STEP] = optimizer.state[first]["step"].detach().float().reshape(())
     return tensors
 
 
@@ -88,7 +103,8 @@ def rename_moments(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write a safetensors file, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(dict(tensors), path, metadata=_METADATA)
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(plain, path, metadata=_METADATA)
 
 
 def read_tensors(path: Path) -> dict[str, torch.Tensor]:
@@ -97,13 +113,34 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 
 def weights_sha256(module: torch.nn.Module) -> str:
-    """Return the hex SHA-256 over names and bytes of a module's state: equal exactly for equal weights."""
+    """Return the hex SHA-256 over names and checksums of a module's state: the same for equal weights.
+
+    Each block of a tensor is summed up where it lies, each element times an odd number of its own, modulo 2^64: any
+    single difference changes the sum, several cancel out by chance alone. Every save of every rank waits for this, and
+    hashing the bytes themselves would take seconds for a large model.
+    """
     digest = hashlib.sha256()
+    sums: list[torch.Tensor] = []
     for name, tensor in module_tensors(module).items():
-        digest.update(name.encode())
-        digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        sums += _checksums(tensor)
+    if sums:
+        digest.update(torch.stack(sums).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.detach().cpu().contiguous()
+def _checksums(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
+    if tensor.ndim == _PICTURE_DIMENSIONS and tensor.is_contiguous(memory_format=torch.channels_last):
+        tensor = tensor.permute(0, 2, 3, 1)  # as it lies in memory, which spares a copy
+    raw = tensor.contiguous().view(-1)
+    words = raw.view(_WORDS.get(raw.element_size(), torch.uint8))
+    for start in range(0, words.numel(), _BLOCK):
+        block = words[start : start + _BLOCK].long()
+        yield (block * _odd_numbers(words.device)[: block.numel()]).sum()
+
+
+@functools.cache
+def _odd_numbers(device: torch.device) -> torch.Tensor:
+    """Fixed numbers without a pattern (the golden ratio's multiples), int64 [_BLOCK], on the device."""
+    golden = 0x9E3779B97F4A7C15 - 2**64
+    return (torch.arange(_BLOCK, dtype=torch.int64, device=device) * golden) | 1
