@@ -29,7 +29,7 @@ def run_job_archive(
     facts = ArchiveFacts(attempt=action.attempt, running=True, checkpoints=len(action.judgements))
     try:
         store = job_store(job, credentials)
-        method, warning = _method(job, store, probes)
+        method, warning = _method(job, store, credentials, probes)
         label = job.spec.checkpoint.archive.label
         intent = plan_archive(action.judgements, now=datetime.now(UTC), label=label, method=method)
         facts = replace(
@@ -48,12 +48,14 @@ def run_job_archive(
     return replace(facts, running=False, finished_at=datetime.now(UTC))
 
 
-def _method(job: DiffusionTrainingJob, store: Store, probes: Probes) -> tuple[ArchiveMethod, str]:
+def _method(
+    job: DiffusionTrainingJob, store: Store, credentials: Credentials | None, probes: Probes
+) -> tuple[ArchiveMethod, str]:
     """Return the method that is safe on this store, and what the user must know if it is not the one asked for."""
     asked = job.spec.checkpoint.archive.method
     if asked is ArchiveMethod.REFERENCE:
         return asked, ""
-    abilities = probes.abilities(job.spec.checkpoint, store)
+    abilities = probes.abilities(job.spec.checkpoint, store, credentials)
     return abilities.safe_method, abilities.warning(asked) or ""
 
 

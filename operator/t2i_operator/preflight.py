@@ -16,6 +16,7 @@ from t2i_checkpoint.verdict import Wanted
 from t2i_checkpoint.wanted import wanted_from
 from t2i_operator.bucket import job_store, last_archive, refuse_directory, storage_error
 from t2i_operator.observed import PreflightFacts, StorageError
+from t2i_operator.probes import Probes
 
 _WEIGHTS = "model.initialWeights"
 
@@ -31,7 +32,7 @@ class Keys:
     initial_weights: Credentials | StorageError | None = None
 
 
-def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys) -> PreflightFacts:
+def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys, probes: Probes) -> PreflightFacts:
     """Finish what a killed process left of an archive, then judge every checkpoint; blocking."""
     facts = PreflightFacts(attempt=attempt)
     policy = job.spec.checkpoint.on_incompatible
@@ -44,7 +45,11 @@ def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys) -> Prefli
     try:
         wanted = wanted_from(job.spec)
         store = job_store(job, keys.checkpoint)
-        finish_archives(store, wanted, keep=keep)
+
+        def why_not_move() -> tuple[str, ...]:
+            return probes.abilities(job.spec.checkpoint, store, keys.checkpoint).reasons
+
+        finish_archives(store, wanted, keep=keep, why_not_move=why_not_move)
         found = survey(store, wanted)
         facts = replace(facts, survey=found, last_archive=last_archive(store, attempt))
     except Exception as error:  # noqa: BLE001  # the last boundary of the thread: whatever it was becomes an outcome

@@ -93,7 +93,7 @@ class StorageDesk:
             weights = await self._credentials(read_initial_weights_credentials(self._cluster, job))
             keys = Keys(checkpoint=credentials, initial_weights=weights)
             loop = asyncio.get_running_loop()
-            facts = await loop.run_in_executor(self._pool, run_preflight, job, attempt, keys)
+            facts = await loop.run_in_executor(self._pool, run_preflight, job, attempt, keys, self._probes)
         current = self._preflights.get(uid)
         if current is None or current.attempt != attempt:
             return

@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from t2i_api.spec_run import ArchiveMethod, Checkpoint
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.probe import StoreAbilities, probe
-from t2i_checkpoint.store import Store, StoreUnavailable
+from t2i_checkpoint.store import Credentials, Store, StoreUnavailable
 from t2i_operator.probes import Probes
+
+ME = Credentials("me", "sesame")
+SAFE = StoreAbilities(**{field.name: () if field.name == "notes" else True for field in fields(StoreAbilities)})  # type: ignore[arg-type]
 
 
 class Counting:
@@ -38,7 +42,7 @@ def test_jobs_of_one_bucket_ask_once_also_at_the_same_time(tmp_path: Path) -> No
     probes = Probes(counting)
     jobs = [at(f"s3://team/job-{number}") for number in range(8)]
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda checkpoint: probes.abilities(checkpoint, store), jobs))
+        answers = list(pool.map(lambda checkpoint: probes.abilities(checkpoint, store, ME), jobs))
     assert counting.asked == 1
     assert {answer.safe_method for answer in answers} == {ArchiveMethod.MOVE}
 
@@ -52,14 +56,32 @@ def test_another_bucket_or_endpoint_is_another_store(tmp_path: Path) -> None:
         at("s3://team/a", "http://s3.example"),
         at("s3://team/b"),
     ):
-        probes.abilities(checkpoint, store)
+        probes.abilities(checkpoint, store, ME)
     assert counting.asked == 3
+
+
+def test_another_identity_is_asked_for_itself(tmp_path: Path) -> None:
+    # Was: what one job's credentials could not do was taken for what the store does not honour, for every job.
+    counting, store = Counting(), LocalStore(tmp_path)
+    probes = Probes(counting)
+    others = (replace(ME, access_key_id="other"), replace(ME, secret_access_key="x"), replace(ME, session_token="x"))
+    for credentials in (ME, ME, None, *others, None, *others):
+        probes.abilities(at("s3://team/a"), store, credentials)
+    assert counting.asked == 5
+    assert "sesame" not in repr(probes)
+
+
+def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
+    probes = Probes(lambda _store: SAFE)
+    for number in range(1000):
+        probes.abilities(at(f"s3://bucket-{number}/a"), LocalStore(tmp_path), None)
+    assert len(probes._answers) == len(probes._asking) == 256  # noqa: SLF001  # nothing else shows it
 
 
 def test_no_answer_is_not_taken_for_one(tmp_path: Path) -> None:
     counting, store = Counting(failures=1), LocalStore(tmp_path)
     probes = Probes(counting)
     with pytest.raises(StoreUnavailable):
-        probes.abilities(at("s3://team/a"), store)
-    assert probes.abilities(at("s3://team/a"), store).safe_method is ArchiveMethod.MOVE
+        probes.abilities(at("s3://team/a"), store, ME)
+    assert probes.abilities(at("s3://team/a"), store, ME).safe_method is ArchiveMethod.MOVE
     assert counting.asked == 2
