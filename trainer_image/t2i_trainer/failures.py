@@ -9,30 +9,14 @@ import torch
 from torch.distributed import DistBackendError, DistNetworkError, DistStoreError
 
 from t2i_api.progress import ExitCode
-from t2i_checkpoint.store import AccessDenied, InvalidLocation, NotFound, StoreError
+from t2i_checkpoint.store import StoreError
+from t2i_trainer.errors import Interrupted, TrainerError, store_exit_code
 
-
-class TrainerError(Exception):
-    """The run cannot go on; `code` says whether trying again can help."""
-
-    def __init__(self, code: ExitCode, message: str) -> None:
-        super().__init__(message)
-        self.code = code
-
-
-class Interrupted(Exception):  # noqa: N818  # no error: the run was asked to stop, and did so in order
-    """The run stopped on request after saving `checkpoint`, a folder name."""
-
-    def __init__(self, step: int, checkpoint: str) -> None:
-        super().__init__(f"stopped on request after step {step}; everything up to there is saved in {checkpoint}")
-
+__all__ = ["Interrupted", "TrainerError", "describe_failure", "exit_code_of"]
 
 # The first that fits counts: subclasses stand before their bases.
 _CODES: tuple[tuple[type[BaseException] | tuple[type[BaseException], ...], ExitCode], ...] = (
     (Interrupted, ExitCode.INTERRUPTED),
-    ((AccessDenied, InvalidLocation), ExitCode.BAD_CONFIGURATION),
-    (NotFound, ExitCode.DATA_INVALID),
-    (StoreError, ExitCode.STORAGE_UNAVAILABLE),
     ((torch.OutOfMemoryError, MemoryError), ExitCode.OUT_OF_MEMORY),
     ((DistBackendError, DistNetworkError, DistStoreError), ExitCode.PEER_LOST),
 )
@@ -58,6 +42,8 @@ def exit_code_of(error: BaseException) -> ExitCode:
     """Return the exit status that stands for an exception."""
     if isinstance(error, TrainerError):
         return error.code
+    if isinstance(error, StoreError):
+        return store_exit_code(error)
     if isinstance(error, RuntimeError):
         for mark, code in _MARKS.items():
             if mark in str(error):

@@ -17,12 +17,14 @@ from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import InitialWeightsFacts, ManifestError, read_manifest
 from t2i_checkpoint.wanted import model_config_sha256
 from t2i_trainer.failures import TrainerError
+from t2i_trainer.model import build_unet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from tests.trainer.checkpointing.conftest import Bench
 
+    from t2i_api.job import JobSpec
     from t2i_checkpoint.store import Store
 
 
@@ -69,10 +71,13 @@ def test_a_committed_checkpoint_is_not_written_into_again(bench: Bench) -> None:
     assert contents(bench.store) == before
 
 
-def test_another_models_checkpoint_of_the_same_name_stops_the_run(bench: Bench) -> None:
+def test_another_models_checkpoint_of_the_same_name_stops_the_run(
+    bench: Bench, changed: Callable[..., JobSpec]
+) -> None:
     bench.save(3)
     before = contents(bench.store)
-    bench.state.unet = torch.nn.Linear(2, 2)
+    wider = changed(bench.spec, lambda spec: spec["model"]["unet"]["config"].update(block_out_channels=[16, 32]))
+    bench.state.unet = build_unet(wider, torch.device("cpu"))
     with pytest.raises(TrainerError, match="another model's checkpoint") as refused:
         bench.save(3)
     assert refused.value.code is ExitCode.INCOMPATIBLE_WEIGHTS

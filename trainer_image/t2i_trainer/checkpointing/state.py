@@ -58,11 +58,12 @@ def optimizer_tensors(module: torch.nn.Module, optimizer: torch.optim.AdamW) -> 
     tensors: dict[str, torch.Tensor] = {}
     for moment in MOMENTS:
         for name, parameter in module.named_parameters():
-            # A parameter that is not trained (fourier time embedding) has no moments.
-            held = optimizer.state[parameter][moment] if parameter.requires_grad else torch.zeros_like(parameter)
-            tensors[moment_name(moment, name)] = held.detach()
+            # A parameter that is not trained (fourier time embedding), or not yet, has no moments.
+            held = optimizer.state.get(parameter, {}).get(moment)
+            tensors[moment_name(moment, name)] = torch.zeros_like(parameter) if held is None else held.detach()
     first = next(parameter for parameter in module.parameters() if parameter.requires_grad)
-    tensors[STEP] = optimizer.state[first]["step"].detach().float().reshape(())
+    counted = optimizer.state.get(first, {}).get("step", torch.zeros(()))
+    tensors[STEP] = counted.detach().float().reshape(())
     return tensors
 
 
