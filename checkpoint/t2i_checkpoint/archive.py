@@ -47,6 +47,7 @@ from t2i_checkpoint.archive_source import (
     expect_archive_whole,
     expect_source_unchanged,
 )
+from t2i_checkpoint.listing import MAX_KEPT
 
 if TYPE_CHECKING:
     from t2i_checkpoint.archive_documents import ArchivedObject
@@ -68,6 +69,7 @@ __all__ = [
 ]
 
 CONCURRENCY = 8  # objects at once
+_MAX_UNFINISHED = 1000
 
 
 def run_archive(
@@ -123,9 +125,10 @@ def _copy_and_commit(
 def unfinished_archives(store: Store) -> list[ArchiveIntent]:
     """Return the intents that some process began and none has finished, oldest first; one LIST and a read each.
 
-    Raises ArchiveError for an intent that cannot be believed.
+    Raises ArchiveError for an intent that cannot be believed, and for so many that nobody has begun them.
     """
-    found = []
+    found: list[ArchiveIntent] = []
+    objects = 0
     for name, marks in sorted(archive_marks(store).items()):
         if layout.COMPLETED in marks or not marks & {layout.INTENT, layout.MANIFEST}:
             continue
@@ -138,4 +141,10 @@ def unfinished_archives(store: Store) -> list[ArchiveIntent]:
             continue
         else:
             found.append(load_intent(store, name))
+        objects += len(found[-1].entries)
+        if objects > MAX_KEPT or len(found) > _MAX_UNFINISHED:
+            where = f"{store.uri}/{layout.ARCHIVE}"
+            detail = f"{len(found)} unfinished archives and more below {where} list {objects:,} objects: too many"
+            way_out = f"Nothing was deleted. Remove each {layout.INTENT} there that is nobody's plan"
+            raise ArchiveError("TooManyObjects", f"{detail}. {way_out}")
     return found

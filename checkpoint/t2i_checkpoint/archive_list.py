@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from t2i_checkpoint import layout
 from t2i_checkpoint.archive_decision import load_decision, load_intent
 from t2i_checkpoint.archive_documents import ArchiveAbandonment, ArchiveError, ArchiveIntent, ArchiveManifest
+from t2i_checkpoint.listing import MAX_SEEN, list_bounded
 from t2i_checkpoint.store import NotFound
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ class ArchiveSummary:
 
 
 def archive_marks(store: Store) -> dict[str, set[str]]:
-    """Return which documents each archive has, by its name; one LIST."""
+    """Return which documents each archive has, by its name; one LIST. Raises TooManyObjects (a StoreError)."""
     marks: dict[str, set[str]] = {}
-    for info in store.list(layout.ARCHIVE):
+    for info in list_bounded(store, layout.ARCHIVE, MAX_SEEN):
         name, _, rest = info.key.removeprefix(layout.ARCHIVE).partition("/")
         if rest in _MARKS:
             marks.setdefault(name, set()).add(rest)

@@ -14,6 +14,7 @@ from t2i_checkpoint import layout
 from t2i_checkpoint.archive_documents import ArchiveError, SourceChangedError
 from t2i_checkpoint.archive_plan import deletion_rank
 from t2i_checkpoint.archive_verify import is_still_archived, verify_copy
+from t2i_checkpoint.listing import MAX_SEEN, list_bounded
 from t2i_checkpoint.parallel import run_all
 from t2i_checkpoint.store import NotFound, ObjectChanged
 
@@ -54,7 +55,8 @@ def expect_source_unchanged(store: Store, intent: ArchiveIntent, *, gone_is_fine
 
 def expect_archive_whole(store: Store, manifest: ArchiveManifest) -> None:
     """Look at the archive once more before anything is deleted at the source."""
-    there = {info.key: info for info in store.list(manifest.root)}
+    copies = {item.destination for item in manifest.objects}
+    there = {info.key: info for info in list_bounded(store, manifest.root, MAX_SEEN) if info.key in copies}
     for item in manifest.objects:
         info = there.get(item.destination)
         if info is None or not is_still_archived(store, item, info):
@@ -149,7 +151,8 @@ def listed(store: Store, folders: Sequence[ArchivedFolder], sources: Container[s
     names = [folder.folder for folder in folders]
     inside = tuple(f"{name}/" for name in names)
     if len(names) > 1 and all(name.startswith(layout.SURVEY_PREFIX) for name in names):
-        found = store.list(layout.SURVEY_PREFIX)
+        found = list_bounded(store, layout.SURVEY_PREFIX, MAX_SEEN)
     else:
-        found = (info for name in names for info in store.list(name if name in sources else f"{name}/"))
+        prefixes = (name if name in sources else f"{name}/" for name in names)
+        found = (info for prefix in prefixes for info in list_bounded(store, prefix, MAX_SEEN))
     return (info for info in found if info.key.startswith(inside) or info.key in names)

@@ -144,6 +144,16 @@ def has_to_leave(judgement: Judgement, on_incompatible: OnIncompatible) -> bool:
     return judgement.verdict.archivable and not serves
 
 
+def keeps_its_place(judgement: Judgement, on_incompatible: OnIncompatible) -> bool:
+    """Whether an archive that was begun with it must not go on: judgement or policy are not what they were then.
+
+    What cannot be judged now decides nothing.
+    """
+    if judgement.verdict.kind in {VerdictKind.INCOMPLETE, VerdictKind.UNREADABLE}:
+        return False
+    return on_incompatible is OnIncompatible.FAIL or not has_to_leave(judgement, on_incompatible)
+
+
 def _begin(judgements: tuple[Judgement, ...], policy: OnIncompatible, initial_weights: Survey | None) -> Choice:
     """Begin at step 0, unless the newest complete thing in the prefix, or one that was complete, needs a person."""
     leftover = next((item for item in judgements if item.verdict.kind is not VerdictKind.INCOMPLETE), None)

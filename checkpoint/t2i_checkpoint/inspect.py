@@ -19,6 +19,7 @@ from t2i_checkpoint.describe import describe
 from t2i_checkpoint.discovery import Candidate, CheckpointFormat, candidate_at, candidates, candidates_below
 from t2i_checkpoint.header_memory import HeaderMemory
 from t2i_checkpoint.layout import CHECKPOINTS, STRAY_PREFIXES, SURVEY_PREFIX, WEIGHTS_SUFFIXES, parse_name
+from t2i_checkpoint.listing import TooManyObjects, list_bounded
 from t2i_checkpoint.summary import ContentsSummary, summarise
 from t2i_checkpoint.verdict import Verdict, Wanted, compare
 from t2i_checkpoint.weights_files import folder_parts, is_part
@@ -33,8 +34,7 @@ __all__ = ["ContentsSummary", "Judgement", "Survey", "judge_folder", "read_folde
 
 JUDGED_AT_ONCE = 8
 _IN_FULL = 10  # newest checkpoints of which also another program's optimizer is looked at
-_MAX_STRAYS = 5000  # objects looked at where no checkpoint has its usual name
-_MAX_OBJECTS = 100_000  # of one checkpoint
+_MAX_CHECKPOINTS = 5000  # each costs up to three reads
 
 
 @dataclass(frozen=True)
@@ -83,8 +83,8 @@ def survey(store: Store, wanted: Wanted) -> Survey:
     """Judge every checkpoint below the store's root, but those archived in place.
 
     Where the one LIST finds no checkpoint, three more look for what people leave directly at the root (`step_500/`,
-    `epoch=3-step=500.ckpt`, `last.ckpt`). Raises StoreError only if a listing fails, ArchiveError for a pointer of an
-    archive that cannot be believed.
+    `epoch=3-step=500.ckpt`, `last.ckpt`). Raises StoreError only if a listing fails or is too long (TooManyObjects),
+    ArchiveError for a pointer of an archive that cannot be believed.
     """
     return _survey(store, wanted)
 
@@ -93,7 +93,7 @@ def survey_location(store: Store, wanted: Wanted | None, key: str | None = None)
     """Judge whatever a URI names: a job's root, a folder of checkpoints, one of them, or one file.
 
     `key` is the file's, below the store's root. Without `wanted` nothing is compared: the verdicts tell only what
-    cannot be read (reason NotCompared otherwise). Raises StoreError only if a listing fails, ArchiveError as `survey`.
+    cannot be read (reason NotCompared otherwise). Raises StoreError and ArchiveError as `survey`.
     """
     before, started = store.traffic, time.monotonic()
     root = _root_name(store)
@@ -123,11 +123,11 @@ def read_folder(store: Store, folder: str, wanted: Wanted) -> tuple[Judgement, C
 
 def _survey(store: Store, wanted: Wanted | None) -> Survey:
     before, started = store.traffic, time.monotonic()
-    listing = list(store.list(SURVEY_PREFIX))
+    listing = list(list_bounded(store, SURVEY_PREFIX))
     referenced = archived_references(store, listing)
     found = candidates(listing, without=referenced)
     if not found:
-        strays = [info for prefix in STRAY_PREFIXES for info in islice(store.list(prefix), _MAX_STRAYS)]
+        strays = [info for prefix in STRAY_PREFIXES for info in list_bounded(store, prefix)]
         found = candidates(strays, without=referenced)
     judgements = sorted(_judge_all(store, found, wanted), key=lambda each: -each.step)
     cost = store.traffic.since(before)
@@ -135,6 +135,13 @@ def _survey(store: Store, wanted: Wanted | None) -> Survey:
 
 
 def _judge_all(store: Store, found: Sequence[Candidate], wanted: Wanted | None) -> list[Judgement]:
+    if len(found) > _MAX_CHECKPOINTS:
+        raise TooManyObjects(
+            f"{len(found):,} checkpoints lie there, more than {_MAX_CHECKPOINTS:,}; nothing was judged or changed",
+            uri=store.uri,
+            operation="list",
+            way_out="Keep fewer (checkpoint.retain), or name a folder of its own",
+        )
     in_full = HeaderMemory()
     in_brief = in_full.without_optimizers()
     memories = [in_full] * min(_IN_FULL, len(found)) + [in_brief] * (len(found) - _IN_FULL)
@@ -174,7 +181,7 @@ def _candidates_at(store: Store, key: str | None) -> Sequence[Candidate]:
     """Return the file of that key; or the checkpoints directly below the root, or the root itself if it is one."""
     if key is not None:
         return [_candidate(store, key)]
-    listing = list(islice(store.list(""), _MAX_OBJECTS))
+    listing = list(list_bounded(store, ""))
     root = _root_name(store)
     if parse_name(root) is not None:
         return [candidate_at("", root, listing)]
@@ -187,7 +194,7 @@ def _candidate(store: Store, folder: str) -> Candidate:
     """List one checkpoint. A single file is found by its own key, which is a prefix of itself."""
     looks_like_file = folder.lower().endswith(WEIGHTS_SUFFIXES)
     prefix = folder if looks_like_file or not folder else f"{folder}/"
-    found = candidate_at(folder, _root_name(store), islice(store.list(prefix), _MAX_OBJECTS))
+    found = candidate_at(folder, _root_name(store), list_bounded(store, prefix))
     if found.objects or looks_like_file or not folder:
         return found
     return candidate_at(folder, _root_name(store), islice(store.list(folder), 1))

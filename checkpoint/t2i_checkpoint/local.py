@@ -1,7 +1,7 @@
 """`LocalStore`: a directory as object store (`file://`), for runs without S3 and for tests.
 
 Same promises as S3: objects appear whole or not at all, create-only is atomic (hard link), a replaced object is never
-seen half-written. Partial files live in `.t2i-partial/` below the root and are never listed.
+seen half-written. Partial files (`local_partial.py`) are never listed; no key leads through a link (`local_walk.py`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ import hashlib
 import os
 import shutil
 import stat
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 from t2i_checkpoint.local_errors import raise_translated
+from t2i_checkpoint.local_partial import PARTIAL_FOLDER, new_partial, remove_stale_partials
+from t2i_checkpoint.local_walk import expect_no_linked_folder, keys_below
 from t2i_checkpoint.store import (
     READ_BLOCK_BYTES,
     Checksum,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 
     from t2i_checkpoint.store import CopyListener
 
-PARTIAL_FOLDER = ".t2i-partial"
 _LINK_ATTEMPTS = 5
 
 
@@ -49,6 +49,7 @@ class LocalStore:
             )
         self._root = root
         self._meter = TrafficMeter()
+        self._has_swept = False
 
     @property
     def uri(self) -> str:
@@ -63,19 +64,15 @@ class LocalStore:
     def list(self, prefix: str) -> Iterator[ObjectInfo]:
         """Yield the files whose relative path starts with `prefix`, in key order."""
         self._meter.add(requests=1)
-        start = self._root / prefix.rpartition("/")[0]
         if ".." in prefix.split("/"):
             raise InvalidLocation("a prefix has no '..' part", uri=self.uri, operation="list", key=prefix, way_out="")
-        keys: list[str] = []
-        for folder, folders, names in os.walk(start, onerror=self._walk_error):
-            folders[:] = [name for name in folders if not (folder == str(self._root) and name == PARTIAL_FOLDER)]
-            relative = Path(folder).relative_to(self._root).as_posix()
-            parent = "" if relative == "." else relative + "/"
-            keys.extend(parent + name for name in names if (parent + name).startswith(prefix))
-        for key in sorted(keys):
-            info = self._look(key, "list")
-            if info is not None:
-                yield info
+        try:
+            for key in keys_below(self._root, prefix, without=PARTIAL_FOLDER):
+                info = self._look(key, "list")
+                if info is not None:
+                    yield info
+        except OSError as error:
+            self._translate(error, None, "list")
 
     def head(self, key: str) -> ObjectInfo | None:
         """Stat the file."""
@@ -164,7 +161,7 @@ class LocalStore:
             listener.moved(size)
 
     def abort_uploads(self, prefix: str) -> int:  # noqa: ARG002  # as the protocol has it
-        """Do nothing: partial files are not named after their destination, and their writers remove them."""
+        """Do nothing: partial files are not named after their destination; those of the dead go after a day."""
         return 0
 
     def end_noted_uploads(self, notes: str, keys: Iterable[str]) -> None:
@@ -182,6 +179,7 @@ class LocalStore:
         for key in keys:
             check_key(key, uri=self.uri, operation="delete")
             self._meter.add(requests=1)
+            expect_no_linked_folder(self._root, key, "delete")
             path = self._root / key
             try:
                 path.unlink()
@@ -198,6 +196,7 @@ class LocalStore:
                     break  # not empty, or another process is filling it again
 
     def _look(self, key: str, operation: str) -> ObjectInfo | None:
+        expect_no_linked_folder(self._root, key, operation)
         try:
             status = (self._root / key).stat()
         except (FileNotFoundError, NotADirectoryError):
@@ -212,6 +211,7 @@ class LocalStore:
     def _reading(self, key: str, operation: str) -> Iterator[BinaryIO]:
         check_key(key, uri=self.uri, operation=operation)
         self._meter.add(requests=1)
+        expect_no_linked_folder(self._root, key, operation)
         try:
             with (self._root / key).open("rb") as file:
                 yield file
@@ -222,19 +222,21 @@ class LocalStore:
     def _partial(self, key: str, operation: str) -> Iterator[Path]:
         check_key(key, uri=self.uri, operation=operation)
         self._meter.add(requests=1)
-        folder = self._root / PARTIAL_FOLDER
+        expect_no_linked_folder(self._root, key, operation)
+        expect_no_linked_folder(self._root, f"{PARTIAL_FOLDER}/", operation)
+        if not self._has_swept:
+            self._has_swept = True
+            remove_stale_partials(self._root)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=folder)
-            os.close(handle)
+            partial = new_partial(self._root)
         except OSError as error:
             self._translate(error, key, operation)
         try:
-            yield Path(name)
+            yield partial
         except OSError as error:
             self._translate(error, key, operation)
         finally:
-            Path(name).unlink(missing_ok=True)
+            partial.unlink(missing_ok=True)
 
     def _place(self, partial: Path, key: str, *, replace: bool) -> None:
         target = self._root / key
@@ -264,10 +266,6 @@ class LocalStore:
         raise ObjectChanged(
             "the file was replaced meanwhile", uri=self.uri, operation=operation, key=key, way_out="Run again"
         )
-
-    def _walk_error(self, error: OSError) -> None:
-        if not isinstance(error, FileNotFoundError | NotADirectoryError):
-            self._translate(error, None, "list")
 
 
 def _etag(status: os.stat_result) -> str:

@@ -78,6 +78,24 @@ ARCHIVING: tuple[PlantedBug, ...] = (
         (f"{UNIT}/test_probe.py::test_a_missing_permission_is_no_answer",),
     ),
     PlantedBug(
+        "deletions follow links",
+        "delete one checkpoint through another one's name",
+        (Edit(f"{CHECKPOINT}/local.py", '            expect_no_linked_folder(self._root, key, "delete")\n', ""),),
+        (f"{UNIT}/test_local.py::test_nothing_is_read_written_or_deleted_through_a_linked_folder",),
+    ),
+    PlantedBug(
+        "half a listing is judged",
+        "take the first objects of a prefix for all of them",
+        (
+            Edit(
+                f"{CHECKPOINT}/listing.py",
+                "            raise TooManyObjects(\n",
+                "            return\n            raise TooManyObjects(\n",
+            ),
+        ),
+        (f"{UNIT}/test_listing.py",),
+    ),
+    PlantedBug(
         "size-only verification",
         "commit a damaged copy and delete its source",
         (

@@ -67,7 +67,7 @@ _SAVING = (
         (
             Edit(
                 f"{_TRAINER}/retention.py",
-                "    begun = _holding(layout.RETIRED, keys)\n",
+                "    begun = tuple(each for each in _holding(layout.RETIRED, keys) if each.folder not in damaged)\n",
                 "    begun: tuple[FolderName, ...] = ()\n",
             ),
         ),
