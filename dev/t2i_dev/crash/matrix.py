@@ -37,12 +37,17 @@ def row_named(name: str) -> Row:
     return {row.name: row for row in ROWS}[name]
 
 
-def cells(laboratory: Laboratory, scenario: Scenario, row: Row) -> Iterator[Cell]:
-    """Run one row of a scenario; nothing comes where S3 cannot do that fault to any of its requests."""
+def cells(laboratory: Laboratory, scenario: Scenario, row: Row, *, every: int = 1) -> Iterator[Cell]:
+    """Run one row of a scenario; nothing comes where S3 cannot do that fault to any of its requests.
+
+    With `every` n the fault strikes each n-th place only, beginning later with each row of the matrix, so that each
+    place meets an n-th of the faults.
+    """
     if row.name == ONE_EFFECT_A_LIFE:
         yield laboratory.one_effect_a_life(scenario)
         return
-    for at in _places(laboratory, scenario, row.fault):
+    places = _places(laboratory, scenario, row.fault)
+    for at in places[ROWS.index(row) % min(every, len(places) or 1) :: every]:
         plan = PlannedFault(row.fault, at)
         if row.stops:
             yield laboratory.duel(scenario, plan)
