@@ -173,6 +173,66 @@ def text_encoder_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def make_clip() -> Callable[[Path], None]:
+    """Save a CLIP text encoder of two layers with random weights, and a tokenizer of single letters."""
+
+    def make(folder: Path) -> None:
+        import torch  # noqa: PLC0415  # seconds, which tests without a text encoder do not pay
+        from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: PLC0415
+
+        letters = [chr(code) for code in range(ord("a"), ord("z") + 1)]
+        words = [*letters, *(f"{letter}</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
+        tokens = {word: number for number, word in enumerate(words)}
+        folder.mkdir(parents=True, exist_ok=True)
+        CLIPTokenizer(vocab=tokens, merges=[]).save_pretrained(folder)
+        sizes: dict[str, Any] = {
+            "hidden_size": TEXT_WIDTH,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "intermediate_size": 32,
+        }
+        ends: dict[str, Any] = {
+            "bos_token_id": len(words) - 2,
+            "eos_token_id": len(words) - 1,
+            "pad_token_id": len(words) - 1,
+        }
+        torch.manual_seed(1)
+        config = CLIPTextConfig(vocab_size=len(words), max_position_embeddings=32, **sizes, **ends)
+        CLIPTextModel(config).save_pretrained(folder)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_vae() -> Callable[[Path, str], None]:
+    """Save an autoencoder with random weights that halves a side once, of a class of Diffusers."""
+
+    def make(folder: Path, kind: str = "AutoencoderKL") -> None:
+        import diffusers  # noqa: PLC0415  # seconds, which tests without an autoencoder do not pay
+        import torch  # noqa: PLC0415
+
+        options: dict[str, dict[str, Any]] = {
+            "AutoencoderKL": {
+                "block_out_channels": (8, 8),
+                "down_block_types": ("DownEncoderBlock2D",) * 2,
+                "up_block_types": ("UpDecoderBlock2D",) * 2,
+                "norm_num_groups": 4,
+                "scaling_factor": 0.5,
+            },
+            "AutoencoderTiny": {
+                "encoder_block_out_channels": (8, 8),
+                "decoder_block_out_channels": (8, 8),
+                "num_encoder_blocks": (1, 1),
+                "num_decoder_blocks": (1, 1),
+            },
+        }
+        torch.manual_seed(2)
+        getattr(diffusers, kind)(latent_channels=4, **options[kind]).save_pretrained(folder)
+
+    return make
+
+
 def picture(colour: str, shape: str, side: int = 16) -> bytes:
     image = Image.new("RGB", (side, side), "white")
     pen = ImageDraw.Draw(image)

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, CLIPTextConfig, CLIPTextModel, T5Config, T5EncoderModel
 
 from t2i_api.progress import ExitCode
-from t2i_checkpoint.local import LocalStore
 from t2i_trainer.failures import TrainerError
-from t2i_trainer.text_encoder import TextEncoder, embedding_sha256, fetch_text_encoder
+from t2i_trainer.text_encoder import TextEncoder, embedding_sha256
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CPU = torch.device("cpu")
 
@@ -52,21 +57,45 @@ def test_pickled_weights_are_not_loaded(text_encoder_folder: Path, tmp_path: Pat
         TextEncoder(folder, 8, CPU)
 
 
-def test_the_model_is_fetched_from_the_store_without_its_subfolders(text_encoder_folder: Path, tmp_path: Path) -> None:
-    source = tmp_path / "store"
-    shutil.copytree(text_encoder_folder, source)
-    (source / "onnx").mkdir()
-    (source / "onnx" / "config.json").write_text("{}")
-    (source / "pytorch_model.bin").write_bytes(b"pickle")
-    fetch_text_encoder(LocalStore(source), tmp_path / "here")
-    fetched = {path.name for path in (tmp_path / "here").rglob("*") if path.is_file()}
-    assert {"config.json", "model.safetensors"} <= fetched
-    assert "pytorch_model.bin" not in fetched
-    assert TextEncoder(tmp_path / "here", 8, CPU).encode(["red"]).shape == (1, 8, 16)
+@pytest.fixture(scope="module")
+def clip_folder(make_clip: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("clip")
+    make_clip(folder)
+    return folder
 
 
-def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "readme.txt").write_text("nothing here")
-    with pytest.raises(TrainerError, match=r"has no config\.json") as caught:
-        fetch_text_encoder(LocalStore(tmp_path), tmp_path / "here")
-    assert caught.value.code is ExitCode.BAD_CONFIGURATION
+def test_clip_sees_its_padding_as_stable_diffusion_was_trained(clip_folder: Path) -> None:
+    """Diffusers' pipelines and scripts give CLIP no attention mask."""
+    encoder = TextEncoder(clip_folder, 8, CPU)
+    tokens = encoder.tokenizer(["a red"], padding="max_length", max_length=8, return_tensors="pt")
+    assert not tokens.attention_mask.all()
+    unmasked = encoder.model(tokens.input_ids).last_hidden_state
+    assert torch.equal(encoder.encode(["a red"]), unmasked)
+    assert not encoder.masks_padding
+
+
+@pytest.mark.parametrize("family", ["openclip", "t5"])
+def test_any_encoder_of_transformers_serves(family: str, tmp_path: Path, clip_folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(clip_folder)
+    torch.manual_seed(0)
+    if family == "openclip":  # OpenCLIP-H as Stable Diffusion 2 has it: another activation, the same class
+        config = CLIPTextConfig.from_pretrained(clip_folder, hidden_act="gelu", hidden_size=8, num_attention_heads=1)
+        CLIPTextModel(config).save_pretrained(tmp_path)
+    else:
+        sizes: dict[str, Any] = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2}
+        T5EncoderModel(T5Config(vocab_size=len(tokenizer), **sizes)).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    encoder = TextEncoder(tmp_path, 8, CPU)
+    encoded = encoder.encode(["a red circle", ""])
+    assert encoded.shape == (2, 8, 8)
+    assert encoded.isfinite().all()
+    assert encoder.masks_padding == (family == "t5")
+
+
+def test_weights_that_the_file_lacks_are_not_made_up(clip_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(clip_folder, tmp_path, dirs_exist_ok=True)
+    tensors = load_file(tmp_path / "model.safetensors")
+    del tensors[next(name for name in tensors if "fc1" in name)]
+    save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainerError, match=r"lack 1 parameters .* which would be random"):
+        TextEncoder(tmp_path, 8, CPU)

@@ -89,7 +89,7 @@ def _encode(
     spec = configuration.spec
     folder = configuration.run_directory / "text_encoder"
     if world.leads_pod:
-        fetch_text_encoder(configuration.store(spec.model.text_encoder.uri), folder)
+        fetch_text_encoder(spec, folder)
     world.wait()
     encoder = TextEncoder(folder, spec.model.text_encoder.max_tokens, world.device)
     null = encoder.null_embedding()

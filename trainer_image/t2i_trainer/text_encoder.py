@@ -1,7 +1,7 @@
 """Captions to conditioning vectors: the frozen text encoder of the job, run once, its answers kept.
 
-Any transformers model with safetensors and a tokenizer; nothing is fetched but from the job's store, no code of the
-model's repository is run. The encoding of the empty caption is the null embedding of training and sampling alike.
+Any transformers model with safetensors and a tokenizer; no code of the model's repository is run. The encoding of the
+empty caption is the null embedding of training and sampling alike.
 """
 
 from __future__ import annotations
@@ -15,17 +15,26 @@ from transformers.utils.logging import disable_progress_bar
 
 from t2i_api.progress import ExitCode
 from t2i_trainer.failures import TrainerError
+from t2i_trainer.sources import fetch_model
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from t2i_checkpoint.store import Store
+    from t2i_api.job import JobSpec
 
 _BATCH = 64
-_SUFFIXES = (".json", ".txt", ".safetensors", ".model")
 # Folders of these types hold more than the encoder; AutoModel would load all of it.
-_ENCODER_CLASSES = {"clip": CLIPTextModel, "t5": T5EncoderModel}
+_ENCODER_CLASSES = {
+    "clip": CLIPTextModel,
+    "clip_text_model": CLIPTextModel,
+    "t5": T5EncoderModel,
+}
+# Stable Diffusion's convention: CLIP's causal attention sees the padding of a caption, every other encoder is masked.
+_WITHOUT_MASK = {"clip", "clip_text_model"}
+# Heads that are no part of the last hidden state; files of bare encoders lack them.
+_UNUSED = ("pooler.", "text_projection.")
+_PARTS = ("text_encoder", "tokenizer")
 
 
 class TextEncoder:
@@ -35,37 +44,46 @@ class TextEncoder:
         disable_progress_bar()  # type: ignore[no-untyped-call]
         try:
             config = AutoConfig.from_pretrained(folder, local_files_only=True)
-            self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+            self.tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             chosen: Any = _ENCODER_CLASSES.get(config.model_type, AutoModel)
-            model = chosen.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-        except (OSError, ValueError, KeyError, ImportError) as error:
+            model, loaded = chosen.from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, output_loading_info=True
+            )
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
             first = str(error).strip().splitlines()[0]
-            raise TrainerError(
-                ExitCode.BAD_CONFIGURATION,
-                f"model.textEncoder.uri holds no usable model (config.json, tokenizer, safetensors): {first}",
+            raise _bad(
+                f"model.textEncoder.uri holds no usable model (config.json, tokenizer, safetensors): {first}"
             ) from error
-        self._model: Any = model.to(device).eval().requires_grad_(requires_grad=False)
+        missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(_UNUSED))
+        if missing:
+            raise _bad(
+                f"model.textEncoder.uri: the safetensors lack {len(missing)} parameters of config.json, as "
+                f"{missing[0]}, which would be random"
+            )
+        self.model: Any = model.to(device).eval().requires_grad_(requires_grad=False)
+        self.masks_padding = config.model_type not in _WITHOUT_MASK
         self._max_tokens = max_tokens
         self._device = device
-        limit = getattr(config, "max_position_embeddings", max_tokens)
+        text = getattr(config, "text_config", config)
+        limit = getattr(text, "max_position_embeddings", max_tokens)
         if max_tokens > limit:
-            raise TrainerError(
-                ExitCode.BAD_CONFIGURATION, f"model.textEncoder.maxTokens is {max_tokens}, the encoder takes {limit}"
-            )
+            raise _bad(f"model.textEncoder.maxTokens is {max_tokens}, the encoder takes {limit}")
 
     @torch.no_grad()
     def encode(self, captions: Sequence[str]) -> torch.Tensor:
         """Return the last hidden states, float32 [len(captions), max_tokens, D], on the CPU."""
         parts = []
         for start in range(0, len(captions), _BATCH):
-            tokens = self._tokenizer(
+            tokens = self.tokenizer(
                 list(captions[start : start + _BATCH]),
                 padding="max_length",
                 truncation=True,
                 max_length=self._max_tokens,
                 return_tensors="pt",
             ).to(self._device)
-            parts.append(self._model(**tokens).last_hidden_state.float().cpu())
+            mask = tokens.attention_mask if self.masks_padding else None
+            states = self.model(tokens.input_ids, attention_mask=mask).last_hidden_state
+            parts.append(states.float().cpu())
         return torch.cat(parts)
 
     def null_embedding(self) -> torch.Tensor:
@@ -73,19 +91,15 @@ class TextEncoder:
         return self.encode([""])[0]
 
 
-def fetch_text_encoder(store: Store, folder: Path) -> None:
-    """Copy the model's files (top level only) from the store; raises TrainerError if there are none."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = [info.key for info in store.list("") if "/" not in info.key and info.key.endswith(_SUFFIXES)]
-    if "config.json" not in wanted:
-        raise TrainerError(
-            ExitCode.BAD_CONFIGURATION,
-            f"{store.uri} has no config.json: model.textEncoder.uri must be a transformers model's folder",
-        )
-    for key in wanted:
-        store.download(key, folder / key)
+def fetch_text_encoder(spec: JobSpec, folder: Path) -> None:
+    """Copy the job's text encoder and its tokenizer into `folder`; raises TrainerError, StoreError."""
+    fetch_model(spec, spec.model.text_encoder.uri, folder, setting="model.textEncoder.uri", parts=_PARTS)
 
 
 def embedding_sha256(embedding: torch.Tensor) -> str:
     """Return the hex SHA-256 over the float32 bytes of an embedding."""
     return hashlib.sha256(embedding.contiguous().float().numpy().tobytes()).hexdigest()
+
+
+def _bad(message: str) -> TrainerError:
+    return TrainerError(ExitCode.BAD_CONFIGURATION, message)
