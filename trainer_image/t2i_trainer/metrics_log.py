@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from t2i_checkpoint import layout
 
@@ -22,11 +22,16 @@ class MetricsRow(TypedDict):
     attempt: int
 
 
+# What may stand in a row besides; `evaluation` and `findings` only where there are any.
+Extra = Literal["batch", "quartiles", "evaluation", "findings"]
+
+
 class MetricsLog:
     """The rows of the whole run, from step 1 on; rank 0 writes them with every checkpoint."""
 
     def __init__(self, lines: tuple[str, ...] = ()) -> None:
         self._lines = list(lines)
+        self._ahead: dict[int, dict[str, Any]] = {}
 
     @classmethod
     def resumed(cls, store: Store, step: int) -> MetricsLog:
@@ -37,7 +42,21 @@ class MetricsLog:
 
     def append(self, row: MetricsRow) -> None:
         """Add the row of a step."""
-        self._lines.append(json.dumps(row))
+        self._lines.append(json.dumps({**row, **self._ahead.pop(row["step"], {})}))
+
+    def note(self, step: int, key: Extra, value: Any) -> None:
+        """Add to the row of a step, which may be the last one or one to come; findings are a list and grow."""
+        last = json.loads(self._lines[-1]) if self._lines else {}
+        is_written = last.get("step") == step
+        row = last if is_written else self._ahead.setdefault(step, {})
+        row[key] = [*row.get(key, []), value] if key == "findings" else value
+        if is_written:
+            self._lines[-1] = json.dumps(row)
+
+    def batches(self) -> dict[int, str]:
+        """Return the fingerprint of each step's batch, as far as it was noted."""
+        rows = (json.loads(line) for line in self._lines if '"batch"' in line)
+        return {row["step"]: row["batch"] for row in rows if isinstance(row.get("batch"), str)}
 
     def to_bytes(self) -> bytes:
         """Return the whole file."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from t2i_trainer.checkpointing.state import TrainingState
     from t2i_trainer.configuration import RunConfiguration
     from t2i_trainer.metrics_log import MetricsLog
+    from t2i_trainer.non_finite import SkippedSteps
     from t2i_trainer.telemetry import Telemetry
     from t2i_trainer.world import World
 
@@ -39,6 +40,7 @@ class Prepared:
     facts: RunFacts
     dataset_sha256: str
     metrics: MetricsLog
+    skipped: tuple[SkippedSteps, ...] = ()
 
 
 def prepare(configuration: RunConfiguration, world: World, telemetry: Telemetry) -> Prepared:
@@ -79,7 +81,7 @@ def prepare(configuration: RunConfiguration, world: World, telemetry: Telemetry)
         dropout=spec.diffusion.conditioning_dropout,
         unshuffle=spec.model.pixel_unshuffle_factor,
     )
-    return Prepared(store, beginning.state, feed, prompts, facts, pictures.sha256, beginning.metrics)
+    return Prepared(store, beginning.state, feed, prompts, facts, pictures.sha256, beginning.metrics, beginning.skipped)
 
 
 def _encode(

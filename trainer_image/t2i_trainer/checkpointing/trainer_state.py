@@ -5,6 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from t2i_trainer.non_finite import SkippedSteps
+
 
 class TrainerState(BaseModel):
     """Where the run stood; `dataset_*` let a changed data set be noticed."""
@@ -15,3 +17,4 @@ class TrainerState(BaseModel):
     dataset_size: int = Field(ge=1)
     dataset_sha256: str
     loss_smoothed: float | None = None
+    skipped: tuple[SkippedSteps, ...] = Field(default=(), description="Steps that left no trace in the weights.")

@@ -1,0 +1,67 @@
+"""Going back in the middle of a run: the tensors of an earlier checkpoint, while the count of steps goes on.
+
+See `non_finite.py` for why the count goes on. Every rank takes part; the first process of each pod fetches.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from typing import TYPE_CHECKING
+
+from t2i_api.progress import ExitCode
+from t2i_checkpoint import layout
+from t2i_trainer.checkpointing.judging import wanted_of
+from t2i_trainer.checkpointing.restore import fetch_checkpoint, load_checkpoint, open_fetched
+from t2i_trainer.errors import TrainerError
+from t2i_trainer.model import architecture_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from t2i_checkpoint.store import Store
+    from t2i_trainer.checkpointing.state import TrainingState
+    from t2i_trainer.configuration import RunConfiguration
+    from t2i_trainer.non_finite import RollBack
+    from t2i_trainer.world import World
+
+logger = logging.getLogger("t2i_trainer")
+
+
+def go_back(configuration: RunConfiguration, world: World, store: Store, state: TrainingState, wish: RollBack) -> int:
+    """Load the newest checkpoint of a step below `wish.before` and keep counting; returns its step.
+
+    Raises TrainerError(NON_FINITE_LOSS) where there is none, StoreError.
+    """
+    name = world.share_text(_name_before(store, wish.before) if world.leads else "")
+    if not name:
+        raise TrainerError(
+            ExitCode.NON_FINITE_LOSS,
+            f"{wish.finding.sentence}. There is no checkpoint of a step before {wish.before} to go back to",
+        )
+    directory = configuration.run_directory / "going-back"
+    if world.leads_pod:
+        shutil.rmtree(directory, ignore_errors=True)
+        fetch_checkpoint(store, name, wanted_of(configuration.spec, architecture_of(state.unet)), directory)
+    world.wait()
+    step = state.step
+    load_checkpoint(open_fetched(directory), state)
+    known, state.step = state.step, step
+    world.wait()
+    if world.leads_pod:
+        shutil.rmtree(directory)
+    logger.warning("step %d: went back to the weights of %s; the samples since then are not seen again", step, name)
+    return known
+
+
+def newest_before(keys: Iterable[str], step: int) -> str:
+    """Return the name of the newest committed own checkpoint of a step below `step` among keys; empty without one."""
+    folders = (
+        layout.parse_folder(key.removesuffix(f"/{layout.MANIFEST}")) for key in keys if key.endswith(layout.MANIFEST)
+    )
+    fitting = [folder for folder in folders if folder is not None and folder.is_own and folder.step < step]
+    return max(fitting, key=lambda folder: folder.step).name if fitting else ""
+
+
+def _name_before(store: Store, step: int) -> str:
+    return newest_before((info.key for info in store.list(f"{layout.CHECKPOINTS}step-")), step)
