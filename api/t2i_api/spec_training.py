@@ -1,4 +1,3 @@
-# ruff: noqa: E501  # a sentence that users read stays on one line
 """The spec groups that say how it is trained: diffusion, training and sampling.
 
 Cross-field rules stand twice, as CEL for the API server and as a validator for a job that is read without one.
