@@ -13,7 +13,7 @@ from PIL import Image
 
 from t2i_checkpoint.local import LocalStore
 from t2i_trainer.model import build_unet
-from t2i_trainer.sample import draw_pictures, grid, write_pictures
+from t2i_trainer.sample import draw_pictures, grid, seed_of, write_pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,6 +63,12 @@ def test_guidance_moves_away_from_the_null_embedding(drawn: Callable[..., torch.
     assert not torch.equal(drawn(guidance=0.0), drawn(guidance=5.0))
     nulls = torch.zeros(3, 8, 16)
     assert torch.equal(drawn(guidance=0.0, prompts=nulls), drawn(guidance=5.0, prompts=nulls))
+
+
+def test_each_prompts_seed_is_its_own(drawn: Callable[..., torch.Tensor], job_spec: JobSpec) -> None:
+    first, second, _ = drawn(prompts=torch.zeros(3, 8, 16))
+    assert not torch.equal(first, second)
+    assert [seed_of(job_spec, index) for index in (0, 1)] == [job_spec.training.seed, job_spec.training.seed + 1]
 
 
 def test_pictures_and_grid_lie_in_the_folder_of_the_step(tmp_path: Path) -> None:

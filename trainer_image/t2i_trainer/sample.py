@@ -1,13 +1,15 @@
 """Pictures of the job's prompts, drawn from the EMA weights by DPM-Solver++ with classifier-free guidance.
 
-Each prompt has a seed of its own, so its picture depends on the weights alone. Ranks share the prompts; rank 0 writes
-one PNG a prompt and a grid.
+Each prompt has a seed of its own, so its picture depends on the weights alone; the finished pipeline draws the same one
+in stock Diffusers with `torch.Generator().manual_seed(seed)`. Ranks share the prompts; rank 0 writes one PNG a prompt
+and a grid.
 """
 
 from __future__ import annotations
 
 import io
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,7 +17,6 @@ from PIL import Image
 
 from t2i_checkpoint import layout
 from t2i_trainer.data.feed import to_pixels
-from t2i_trainer.data.sampling import Stream, generator_for
 from t2i_trainer.diffusion import sampling_scheduler
 
 if TYPE_CHECKING:
@@ -23,42 +24,79 @@ if TYPE_CHECKING:
 
     from t2i_api.job import JobSpec
     from t2i_checkpoint.store import Store
+    from t2i_trainer.vae import Vae
     from t2i_trainer.world import World
 
 _GAP_PIXELS = 2
 _LARGEST_GRID_SIDE = 8192
 
 
-def draw_pictures(
-    unet: torch.nn.Module, spec: JobSpec, prompts: torch.Tensor, null: torch.Tensor, world: World
+def draw_pictures(  # noqa: PLR0913  # facts of the run, one call site
+    unet: torch.nn.Module,
+    spec: JobSpec,
+    prompts: torch.Tensor,
+    null: torch.Tensor,
+    world: World,
+    *,
+    vae: Vae | None = None,
 ) -> torch.Tensor:
-    """Return uint8 [P, 3, R, R] for conditioning [P, T, D], on every rank."""
+    """Return uint8 [P, 3, R, R] for conditioning [P, T, D], on every rank; `vae` is that of the job, if it has one."""
     side = spec.data.resolution
     pictures = torch.zeros(len(prompts), 3, side, side, dtype=torch.int32, device=world.device)
+    shape = latent_shape(spec, vae)
     for index in range(world.rank, len(prompts), world.size):
-        latents = _denoise(unet, spec, prompts[index], null, index, world)
-        pictures[index] = to_pixels(latents, spec.model.pixel_unshuffle_factor)[0].int()
+        conditions = torch.stack([null, prompts[index]]).to(world.device)
+        latents = Sampler(unet, spec, world).draw(first_noise(seed_of(spec, index), shape), conditions)
+        pictures[index] = decode_pictures(latents, spec, vae)[0].int()
     return world.sum(pictures).to(torch.uint8).cpu()
 
 
-@torch.no_grad()
-def _denoise(  # noqa: PLR0913, PLR0917  # one call site
-    unet: torch.nn.Module, spec: JobSpec, prompt: torch.Tensor, null: torch.Tensor, index: int, world: World
-) -> torch.Tensor:
-    scheduler = sampling_scheduler(spec.diffusion)
-    scheduler.set_timesteps(spec.sampling.inference_steps, device=world.device)
+def seed_of(spec: JobSpec, index: int) -> int:
+    """Return the seed of a prompt's picture: the job's, counted up by the prompt's place."""
+    return spec.training.seed + index
+
+
+def latent_shape(spec: JobSpec, vae: Vae | None) -> tuple[int, int, int]:
+    """Return the shape of what the UNet takes for one picture."""
+    if vae is not None:
+        return vae.latent_shape(spec.data.resolution)
     factor = spec.model.pixel_unshuffle_factor
-    shape = (1, 3 * factor**2, spec.data.resolution // factor, spec.data.resolution // factor)
-    noise = generator_for(spec.training.seed, Stream.PICTURES, index).standard_normal(shape, dtype="float32")
-    latents: torch.Tensor = torch.from_numpy(noise).to(world.device) * scheduler.init_noise_sigma
-    conditions = torch.stack([null, prompt]).to(world.device)
-    for time in scheduler.timesteps:
-        with world.accelerator.autocast():
-            both = unet(latents.expand(2, -1, -1, -1), time, encoder_hidden_states=conditions).sample.float()
-        unconditional, conditional = both.chunk(2)
-        guided = unconditional + spec.sampling.guidance_scale * (conditional - unconditional)
-        latents = scheduler.step(guided, time, latents).prev_sample
-    return latents
+    return 3 * factor**2, spec.data.resolution // factor, spec.data.resolution // factor
+
+
+def first_noise(seed: int, shape: tuple[int, int, int]) -> torch.Tensor:
+    """Return the noise that a picture is made of, float32 [1, C, h, w]: on the CPU, so the same on every device."""
+    return torch.randn(1, *shape, generator=torch.Generator().manual_seed(seed))
+
+
+def decode_pictures(latents: torch.Tensor, spec: JobSpec, vae: Vae | None) -> torch.Tensor:
+    """Return uint8 [B, 3, R, R] of finished latents."""
+    if vae is not None:
+        return to_pixels(vae.decode(latents), 1)
+    return to_pixels(latents, spec.model.pixel_unshuffle_factor)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """DPM-Solver++ over a UNet."""
+
+    unet: torch.nn.Module
+    spec: JobSpec
+    world: World
+
+    @torch.no_grad()
+    def draw(self, noise: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
+        """Return latents [1, C, h, w] for first noise and the null embedding above the prompt's, [2, T, D]."""
+        scheduler = sampling_scheduler(self.spec.diffusion)
+        scheduler.set_timesteps(self.spec.sampling.inference_steps, device=self.world.device)
+        latents: torch.Tensor = noise.to(self.world.device) * scheduler.init_noise_sigma
+        for time in scheduler.timesteps:
+            with self.world.accelerator.autocast():
+                both = self.unet(latents.expand(2, -1, -1, -1), time, encoder_hidden_states=conditions).sample.float()
+            unconditional, conditional = both.chunk(2)
+            guided = unconditional + self.spec.sampling.guidance_scale * (conditional - unconditional)
+            latents = scheduler.step(guided, time, latents).prev_sample
+        return latents
 
 
 def write_pictures(store: Store, step: int, pictures: torch.Tensor) -> str:
