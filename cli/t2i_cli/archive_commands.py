@@ -5,7 +5,6 @@ The same protocol as in the operator: a kill at any instant loses nothing, and t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -13,23 +12,18 @@ from typing import Annotated
 import typer
 from rich.console import Group
 
-from t2i_api.spec_run import ArchiveMethod, OnIncompatible
-from t2i_api.status import VerdictKind
-from t2i_checkpoint.archive import ArchiveIntent, plan_archive, run_archive, unfinished_archives
+from t2i_api.spec_run import ArchiveMethod
+from t2i_checkpoint.archive import ArchiveIntent, plan_archive, run_archive
 from t2i_checkpoint.archive_list import list_archives
-from t2i_checkpoint.archive_resume import finish_archives
-from t2i_checkpoint.choose import Archive, Stop, choose
-from t2i_checkpoint.inspect import Judgement, survey, survey_location
 from t2i_checkpoint.probe import probe
 from t2i_checkpoint.restore import plan_restore, run_restore
 from t2i_checkpoint.store import Store
-from t2i_checkpoint.verdict import Wanted
-from t2i_checkpoint.wanted import wanted_from
+from t2i_cli.archive_orders import Asked, Finished, Order, finish_begun, order_of
 from t2i_cli.footnotes import Footnotes, uncut_table
 from t2i_cli.locations import EndpointOption, open_root
 from t2i_cli.progress_bar import transfer_bar
-from t2i_cli.reading import UsageProblem, read_job
-from t2i_cli.tables import archives_table, cell, place
+from t2i_cli.reading import UsageProblem
+from t2i_cli.tables import archives_table, cell
 from t2i_cli.terminal import Output, OutputOption, console, count_text, is_interactive, note, print_json, size_text
 
 RootArgument = Annotated[
@@ -42,32 +36,6 @@ JobOption = Annotated[
 ]
 YesOption = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 DryRunOption = Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")]
-
-
-class RefusedError(UsageProblem):
-    """What was asked for would not be safe; nothing was changed."""
-
-    exit_code = 3
-
-
-@dataclass(frozen=True)
-class _Policy:
-    """What the command line says of the way of archiving; None: as the job says."""
-
-    method: ArchiveMethod | None
-    label: str | None
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What to archive and how; `wanted` where a job chose it. `unfinished` is what an earlier process began."""
-
-    store: Store
-    unfinished: tuple[ArchiveIntent, ...]
-    judgements: tuple[Judgement, ...]
-    method: ArchiveMethod
-    label: str | None
-    wanted: Wanted | None = None
 
 
 def archive(  # noqa: PLR0913  # one parameter an option
@@ -105,17 +73,23 @@ def archive(  # noqa: PLR0913  # one parameter an option
 
     Exit status: 0 done, or nothing to do; 3 refused, nothing lost; 4 the store cannot be read or written.
     """
-    order = _order(uri, job_file, tuple(folders or ()), _Policy(method, label), endpoint)
-    if not order.judgements and not order.unfinished:
-        _show(output, order, None, done=True)
+    order = order_of(Asked(uri, job_file, tuple(folders or ()), method, label, endpoint))
+    for other in order.others:
+        note(f"{other.name} was begun by another command or the operator, and is left to it", "dim")
+    if not order.judgements and not order.begun:
+        _show(output, order, None, Finished(), done=True)
         return
     intent = _plan(order, dry_run=dry_run)
     if output is Output.TABLE:
-        console().print(_plan_table(intent, order.unfinished))
+        console().print(_plan_table(intent, order.begun))
+    became = Finished()
     if not dry_run:
         _confirm(yes=yes, question="Archive it?")
-        _carry_out(order, intent)
-    _show(output, order, intent, done=not dry_run)
+        with transfer_bar() as report:
+            became = finish_begun(order, report)
+            if intent is not None:
+                run_archive(order.store, intent, report)
+    _show(output, order, intent, became, done=not dry_run)
 
 
 def restore(  # noqa: PLR0913  # one parameter an option
@@ -154,60 +128,7 @@ def restore(  # noqa: PLR0913  # one parameter an option
         console().print("nothing was changed (--dry-run)" if dry_run else "restored; the archive is kept")
 
 
-def _order(
-    uri: str | None, job_file: Path | None, folders: tuple[str, ...], policy: _Policy, endpoint: str | None
-) -> _Order:
-    job = None if job_file is None else read_job(job_file)
-    if job is None and not folders:
-        raise UsageProblem("say what to archive: --job FILE for what cannot fit that job, or --folder NAME")
-    root = job.spec.checkpoint.uri if uri is None and job is not None else uri
-    if root is None:
-        raise UsageProblem("name the checkpoint URI: t2i checkpoint archive URI --folder NAME")
-    store = open_root(root, endpoint, job)
-    unfinished = tuple(unfinished_archives(store))
-    if job is None:
-        judgements = _named(store, folders)
-        return _Order(store, unfinished, judgements, policy.method or ArchiveMethod.MOVE, policy.label)
-    wanted = wanted_from(job.spec)
-    judgements = _named(store, folders) if folders else _unfit(store, wanted)
-    begun = {folder.folder for intent in unfinished for folder in intent.folders}
-    left = tuple(each for each in judgements if each.folder not in begun)
-    asked = job.spec.checkpoint.archive
-    return _Order(store, unfinished, left, policy.method or asked.method, policy.label or asked.label, wanted)
-
-
-def _unfit(store: Store, wanted: Wanted) -> tuple[Judgement, ...]:
-    """Return what the operator would archive under its default policy; refuses as it does where something blocks."""
-    choice = choose(survey(store, wanted), OnIncompatible.ARCHIVE)
-    if isinstance(choice, Stop):
-        raise RefusedError(choice.message)
-    return choice.judgements if isinstance(choice, Archive) else ()
-
-
-def _named(store: Store, folders: tuple[str, ...]) -> tuple[Judgement, ...]:
-    found = {place(each): each for each in survey_location(store, None).judgements}
-    names = {each.name: each for each in found.values()}
-    chosen = []
-    for folder in folders:
-        judgement = found.get(folder.strip("/")) or names.get(folder.strip("/"))
-        if judgement is None:
-            there = ", ".join(found) or "none"
-            raise UsageProblem(f"--folder {folder}: no such checkpoint below {store.uri}; there are: {there}")
-        chosen.append(_requested(judgement))
-    return tuple(chosen)
-
-
-def _requested(judgement: Judgement) -> Judgement:
-    """Say that a person, and no comparison, sends it away; what could not be read keeps its verdict and is refused."""
-    verdict = judgement.verdict
-    if verdict.kind in {VerdictKind.UNREADABLE, VerdictKind.INCOMPLETE}:
-        return judgement
-    what = verdict.stored_model or judgement.label
-    asked = replace(verdict, kind=VerdictKind.FOREIGN, reason="ArchivedOnRequest", explanation=f"on request: {what}")
-    return replace(judgement, verdict=asked)
-
-
-def _plan(order: _Order, *, dry_run: bool) -> ArchiveIntent | None:
+def _plan(order: Order, *, dry_run: bool) -> ArchiveIntent | None:
     """Freeze the plan; a store that cannot move safely gets a pointer instead, and the user is told."""
     if not order.judgements:
         return None
@@ -220,32 +141,21 @@ def _plan(order: _Order, *, dry_run: bool) -> ArchiveIntent | None:
     return plan_archive(order.judgements, now=datetime.now(UTC), label=order.label, method=method)
 
 
-def _carry_out(order: _Order, intent: ArchiveIntent | None) -> None:
-    with transfer_bar() as report:
-        if order.wanted is not None:
-            finish_archives(order.store, order.wanted, report)
-        else:
-            for begun in order.unfinished:
-                run_archive(order.store, begun, report)
-        if intent is not None:
-            run_archive(order.store, intent, report)
-
-
-def _plan_table(intent: ArchiveIntent | None, unfinished: tuple[ArchiveIntent, ...]) -> Group:
+def _plan_table(intent: ArchiveIntent | None, begun: tuple[ArchiveIntent, ...]) -> Group:
     table = uncut_table(("checkpoint", "verdict", "goes to", "why"), numeric=("why",))
     notes = Footnotes()
-    for each in (*unfinished, *([] if intent is None else [intent])):
+    for each in (*begun, *([] if intent is None else [intent])):
         for folder in each.folders:
             why = notes.number(cell(folder.explanation))
             table.add_row(cell(folder.folder), cell(folder.verdict), cell(each.root), why)
-    lines = [cell(f"begun before, is finished first: {each.name}", "yellow") for each in unfinished]
+    lines = [cell(f"begun before, is finished first: {each.name}", "yellow") for each in begun]
     if intent is not None:
         what = f"{count_text(len(intent.entries), 'object')}, {size_text(intent.size_bytes)}, method {intent.method}"
         lines.append(cell(what, "dim"))
     return Group(table, notes.table(), *lines)
 
 
-def _show(output: Output, order: _Order, intent: ArchiveIntent | None, *, done: bool) -> None:
+def _show(output: Output, order: Order, intent: ArchiveIntent | None, became: Finished, *, done: bool) -> None:
     if output is Output.JSON:
         print_json(
             {
@@ -254,17 +164,36 @@ def _show(output: Output, order: _Order, intent: ArchiveIntent | None, *, done: 
                 "method": None if intent is None else intent.method.value,
                 "folders": [] if intent is None else [each.folder for each in intent.folders],
                 "sizeBytes": 0 if intent is None else intent.size_bytes,
-                "finished": [each.name for each in order.unfinished],
+                "begun": [each.name for each in order.begun],
+                "finished": list(became.finished),
+                "givenUp": dict(became.given_up),
+                "waiting": list(became.waiting),
+                "already": dict(order.already),
                 "done": done,
             }
         )
-    elif not done:
+        return
+    for line in _became(order, became):
+        console().print(cell(line), soft_wrap=True)
+    if not done:
         console().print("nothing was changed (--dry-run)")
     elif intent is not None:
         console().print(cell(f"archived in {intent.root.rstrip('/')}"))
         console().print(cell(f"undo: t2i checkpoint restore {order.store.uri} --archive {intent.name}"), soft_wrap=True)
-    elif not order.unfinished:
+    elif not order.begun and not order.already:
         console().print(cell(f"{order.store.uri}: nothing to archive"))
+
+
+def _became(order: Order, became: Finished) -> list[str]:
+    """Return a line for each archive that was there before."""
+    lines = [f"{folder} lies in archive/{name} already" for folder, name in order.already.items()]
+    lines += [f"finished: archive/{name}" for name in became.finished]
+    lines += [f"given up, its checkpoint stays where it is: {name} ({why})" for name, why in became.given_up.items()]
+    lines += [
+        f"still waiting, for it cannot be judged now or the store is not safe to move on: {name}"
+        for name in became.waiting
+    ]
+    return lines
 
 
 def _confirm(*, yes: bool, question: str) -> None:

@@ -33,10 +33,15 @@ def verdict_document(uri: str, survey: Survey, decisive: Judgement | None, choic
 def choice_document(choice: Choice) -> dict[str, Any]:
     """Return what operator and trainer do with what lies there."""
     judgements = choice.judgements if isinstance(choice, Archive) else ()
+    skipped = choice.skipped if isinstance(choice, Resume | StartFresh | BeginWith) else ()
     return {
         "action": action(choice),
         "message": getattr(choice, "message", None),
         "archives": [judgement.folder for judgement in judgements],
+        "passedOver": [
+            {"folder": each.folder, "verdict": each.verdict.kind.value, "reason": str(each.verdict.reason)}
+            for each in skipped
+        ],
     }
 
 

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from t2i_api.status import VerdictKind
 from t2i_checkpoint.choose import Archive, BeginWith, Choice, Resume, StartFresh
+from t2i_checkpoint.passed_over import passed_over_sentence
 from t2i_cli.footnotes import Footnotes, uncut_table
 from t2i_cli.terminal import count_text, printable, size_text
 
@@ -76,16 +77,20 @@ def then_text(choice: Choice) -> str:
     """Return what operator and trainer do with it."""
     match choice:
         case Resume():
-            skipped = f"; {count_text(len(choice.skipped), 'newer incomplete one')} skipped" if choice.skipped else ""
-            return f"training resumes from {place(choice.judgement)}{skipped}"
+            return f"training resumes from {place(choice.judgement)}{_passed_over(choice)}"
         case StartFresh():
-            return "training begins at step 0"
+            return f"training begins at step 0{_passed_over(choice)}"
         case Archive():
             return f"archived first: {', '.join(place(each) for each in choice.judgements)}"
         case BeginWith():
-            return choice.message
+            return f"{choice.message}{_passed_over(choice)}"
         case _:
             return f"the job stops: {choice.message}"
+
+
+def _passed_over(choice: Resume | StartFresh | BeginWith) -> str:
+    sentence = passed_over_sentence(choice.skipped, newer=not isinstance(choice, StartFresh))
+    return f"; {sentence}" if sentence else ""
 
 
 def _agreement(verdict: Verdict) -> str:

@@ -5,10 +5,8 @@ from datetime import UTC, datetime
 
 import t2i_checkpoint.s3  # noqa: F401  # boto3 takes a second to import: at start, not in the first preflight
 from t2i_api.job import DiffusionTrainingJob
-from t2i_api.spec_run import OnIncompatible
-from t2i_api.status import VerdictKind
 from t2i_checkpoint.archive_resume import finish_archives
-from t2i_checkpoint.choose import has_to_leave
+from t2i_checkpoint.choose import keeps_its_place
 from t2i_checkpoint.inspect import Judgement, Survey, survey, survey_location
 from t2i_checkpoint.open import open_location
 from t2i_checkpoint.store import Credentials
@@ -38,9 +36,7 @@ def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys, probes: P
     policy = job.spec.checkpoint.on_incompatible
 
     def keep(judgement: Judgement) -> bool:
-        # The policy may have changed since the archive was begun; what cannot be judged now decides nothing.
-        undecided = judgement.verdict.kind in {VerdictKind.INCOMPLETE, VerdictKind.UNREADABLE}
-        return not undecided and (policy is OnIncompatible.FAIL or not has_to_leave(judgement, policy))
+        return keeps_its_place(judgement, policy)
 
     try:
         wanted = wanted_from(job.spec)

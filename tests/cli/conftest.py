@@ -1,11 +1,13 @@
-"""The real command in a process of its own, and prefixes of both kinds with checkpoints as programs write them."""
+"""The real command, and prefixes of both kinds with checkpoints as programs write them."""
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from safetensors.numpy import save
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import Credentials, Store
 from t2i_checkpoint.unet import unet_architecture_from_mapping
+from t2i_cli.main import app
 from t2i_dev.corpus.jobs import TINY_UNET, Task, job_document
 from t2i_dev.s3_server import S3Server
 
@@ -47,6 +50,22 @@ class Ran:
         return found
 
 
+def run_t2i(arguments: Iterable[str], environment: Mapping[str, str]) -> Ran:
+    """Run the command's entry point with these arguments and nobody at the keyboard."""
+    output, errors, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        patch.setattr(sys, "argv", ["t2i", *arguments])
+        patch.setattr(sys, "stdin", io.StringIO())
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            try:
+                app()
+            except SystemExit as end:
+                status = end.code if isinstance(end.code, int) else int(end.code is not None)
+    return Ran(status, output.getvalue(), errors.getvalue())
+
+
 @dataclass(frozen=True)
 class Place:
     """A job's prefix, the job that points there, and how to reach it."""
@@ -57,7 +76,11 @@ class Place:
     environment: Mapping[str, str]
 
     def run(self, *arguments: object) -> Ran:
-        """Run `t2i` with these arguments; nobody is there to answer."""
+        """Run `t2i` with these arguments in this process, which costs no start; nobody is there to answer."""
+        return run_t2i(map(str, arguments), {**self.environment, "COLUMNS": "80"})
+
+    def run_process(self, *arguments: object) -> Ran:
+        """Run the installed command, as people do."""
         command = [str(Path(sys.executable).with_name("t2i")), *map(str, arguments)]
         environment = {**os.environ, **self.environment, "COLUMNS": "80"}
         done = subprocess.run(
@@ -79,6 +102,13 @@ class Place:
         """Write weights that fit the job, as Diffusers' save_pretrained does."""
         architecture = unet_architecture_from_mapping(TINY_UNET)
         shapes = {name: parameter.shape for name, parameter in architecture.parameters.items()}
+        self.put(folder, {"unet/diffusion_pytorch_model.safetensors": tensors(shapes), "unet/config.json": b"{}"})
+
+    def put_partial(self, folder: str) -> None:
+        """Write weights of which most fit the job."""
+        architecture = unet_architecture_from_mapping(TINY_UNET)
+        shapes = {name: parameter.shape for name, parameter in architecture.parameters.items()}
+        shapes["conv_in.weight"] = (shapes["conv_in.weight"][0], 7, 3, 3)
         self.put(folder, {"unet/diffusion_pytorch_model.safetensors": tensors(shapes), "unet/config.json": b"{}"})
 
     def contents(self) -> dict[str, bytes]:
@@ -104,6 +134,12 @@ def write_job(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def t2i() -> Callable[..., Ran]:
+    """Run `t2i` where the test stands."""
+    return lambda *arguments: run_t2i(arguments, {"COLUMNS": "80"})
 
 
 @pytest.fixture

@@ -18,8 +18,11 @@ from t2i_checkpoint.wanted import wanted_from
 from t2i_cli.reading import read_job
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.cli.conftest import Place
 
+    from t2i_checkpoint.archive import ArchiveIntent
     from t2i_checkpoint.archive_progress import ArchiveProgress
 
 OLD = "checkpoints/checkpoint-00005000"
@@ -108,22 +111,96 @@ def test_nothing_is_archived_while_something_cannot_be_read(place: Place) -> Non
     assert NEWER in ran.errors
 
 
-def test_what_a_killed_process_began_is_finished(place: Place) -> None:
-    place.put_old()
+def begun(place: Place, *, stage: str = "Copying") -> ArchiveIntent:
+    """Begin to archive everything, and be killed at the first news of a stage."""
     wanted = wanted_from(read_job(place.job_file).spec)
     intent = plan_archive(survey(place.store, wanted).judgements, now=datetime.now(UTC), label="begun")
 
-    def killed(_: ArchiveProgress) -> None:
-        raise KeyboardInterrupt
+    def killed(news: ArchiveProgress) -> None:
+        if news.stage == stage and news.objects_done:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_archive(place.store, intent, killed)
-    shown = place.run("checkpoint", "archive", "--job", place.job_file, "--dry-run")
-    assert "begun before" in shown.output
+        run_archive(place.store, intent, killed, concurrency=1)
+    return intent
+
+
+def test_what_a_killed_process_began_is_finished(place: Place) -> None:
+    place.put_old()
+    intent = begun(place)
+    shown = place.run("checkpoint", "archive", "--job", place.job_file, "--dry-run", "-o", "json").document
+    assert (shown["begun"], shown["finished"], shown["done"]) == ([intent.name], [], False)
     ran = place.run("checkpoint", "archive", "--job", place.job_file, "--yes", "-o", "json")
     assert (ran.status, ran.document["finished"]) == (0, [intent.name])
     assert archive_names(place) == [intent.name]
     assert not [key for key in place.contents() if key.startswith(f"{OLD}/")]
+
+
+@pytest.mark.parametrize("stage", ["Copying", "Deleting"])
+@pytest.mark.parametrize("job", [False, True])
+def test_a_named_checkpoint_is_archived_once_however_often_it_is_asked_for(
+    directory_place: Place,
+    stage: str,
+    job: bool,  # noqa: FBT001
+) -> None:
+    # Was: after a kill the same command failed with "no such checkpoint", or archived a second time what was gone.
+    place = directory_place
+    place.put_old()
+    intent = begun(place, stage=stage)
+    command = ["checkpoint", "archive", place.uri, "--folder", OLD, "--yes", "-o", "json"]
+    command += ["--job", str(place.job_file)] if job else []
+    again = place.run(*command)
+    assert again.status == 0, again.errors
+    assert (again.document["finished"], again.document["archive"]) == ([intent.name], None)
+    assert archive_names(place) == [intent.name]
+    assert not [key for key in place.contents() if key.startswith(f"{OLD}/")]
+    third = place.run(*command)
+    assert (third.status, third.document["already"], third.document["finished"]) == (0, {OLD: intent.name}, [])
+
+
+def test_what_somebody_else_began_is_left_to_them_where_no_job_says_whether_it_is_right(directory_place: Place) -> None:
+    place = directory_place
+    place.put_old(NEWER)
+    intent = begun(place)
+    place.put_old()
+    ran = place.run("checkpoint", "archive", place.uri, "--folder", OLD, "--label", "mine", "--yes", "-o", "json")
+    assert ran.status == 0, ran.errors
+    assert (ran.document["begun"], ran.document["folders"]) == ([], [OLD])
+    assert f"{intent.name} was begun by another" in ran.errors
+    assert [key for key in place.contents() if key.startswith(f"{NEWER}/")]
+
+
+def test_an_archive_that_is_wrong_by_now_is_given_up_and_not_said_to_be_finished(directory_place: Place) -> None:
+    # Was: everything that had been begun was listed as finished.
+    place = directory_place
+    place.put_old()
+    intent = begun(place)
+    for key in [key for key in place.contents() if key.startswith(f"{OLD}/")]:
+        place.store.delete([key])
+    place.put_fitting(OLD)
+    before = {key: value for key, value in place.contents().items() if key.startswith(f"{OLD}/")}
+    ran = place.run("checkpoint", "archive", "--job", place.job_file, "--yes", "-o", "json")
+    assert (ran.status, ran.document["finished"], ran.document["archive"]) == (0, [], None)
+    assert "can serve the job as it is now" in ran.document["givenUp"][intent.name]
+    assert {key: value for key, value in place.contents().items() if key.startswith(f"{OLD}/")} == before
+
+
+def test_the_jobs_own_policy_decides_what_is_archived_how_and_under_which_name(
+    directory_place: Place, write_job: Callable[..., Path]
+) -> None:
+    # Was: a partial fit was archived whatever checkpoint.onIncompatible said.
+    place = directory_place
+    place.put_partial(NEWER)
+    job = write_job(place.store.uri, None, onIncompatible="WarmStart")
+    kept = place.run("checkpoint", "archive", "--job", job, "--yes", "-o", "json")
+    assert (kept.status, kept.document["folders"]) == (0, [])
+    job = write_job(place.store.uri, None, onIncompatible="Fail")
+    refused = place.run("checkpoint", "archive", "--job", job, "--yes")
+    assert (refused.status, "--folder NAME" in refused.errors) == (3, True)
+    job = write_job(place.store.uri, None, archive={"method": "Reference", "label": "as-the-job-says"})
+    ran = place.run("checkpoint", "archive", "--job", job, "--folder", NEWER, "--yes", "-o", "json")
+    assert (ran.status, ran.document["method"]) == (0, "Reference")
+    assert ran.document["archive"].endswith("-as-the-job-says")
 
 
 def test_restore_without_a_name_lists_the_names(place: Place) -> None:
@@ -186,7 +263,7 @@ def test_a_person_is_asked_and_sees_progress(s3_place: Place, answer: bytes, sta
 
 def test_progress_is_silent_where_nobody_watches(place: Place) -> None:
     place.put_old()
-    ran = place.run("checkpoint", "archive", "--job", place.job_file, "--yes")
+    ran = place.run_process("checkpoint", "archive", "--job", place.job_file, "--yes")
     assert "\x1b" not in ran.output + ran.errors
     assert "Copying" not in ran.output + ran.errors
     assert "undo: t2i checkpoint restore" in ran.output

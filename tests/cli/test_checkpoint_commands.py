@@ -31,7 +31,7 @@ def test_the_story_is_foreign_with_counts_shares_and_names(place: Place) -> None
     assert "time_embed.0.weight" in found["firstUnexpected"]
     assert "home-made UNet" in found["explanation"]
     assert "home-made UNet" in found["storedModel"]
-    assert found["then"] == {"action": "Archive", "message": None, "archives": [OLD]}
+    assert found["then"] == {"action": "Archive", "message": None, "archives": [OLD], "passedOver": []}
     assert found["bytesRead"] <= 512 * 1024
 
 
@@ -73,6 +73,10 @@ def test_an_interrupted_save_is_not_resumable(place: Place) -> None:
     place.put(layout.checkpoint_folder(5, "w1"), {layout.WEIGHTS: b"partly"})
     ran = place.run("checkpoint", "verdict", place.uri, "--job", place.job_file, "-o", "json")
     assert (ran.status, ran.document["verdict"]) == (3, "incomplete")
+    (passed_over,) = ran.document["then"]["passedOver"]
+    assert (passed_over["verdict"], passed_over["reason"]) == ("incomplete", "NotCommitted")
+    shown = place.run("checkpoint", "verdict", place.uri, "--job", place.job_file).output
+    assert "1 checkpoint passed over: 1 incomplete (NotCommitted)" in " ".join(shown.split())
 
 
 def test_a_single_file_is_judged_like_a_folder(place: Place) -> None:

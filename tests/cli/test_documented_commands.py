@@ -3,9 +3,9 @@
 import re
 import shlex
 import shutil
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,17 +38,19 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_commands_of_the_page_work_in_its_order(place: Path) -> None:
-    program = str(Path(sys.executable).with_name("t2i"))
+def test_the_commands_of_the_page_work_in_its_order(
+    place: Path, t2i: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(place)
     ran = commands()
     assert len(ran) >= 8
     for command, status in ran:
         name, *arguments = shlex.split(command)
         assert name == "t2i"
-        result = subprocess.run([program, *arguments], cwd=place, capture_output=True, text=True, check=False)
-        assert result.returncode == status, f"{command}\n{result.stdout}\n{result.stderr}"
+        result = t2i(*arguments)
+        assert result.status == status, f"{command}\n{result.output}\n{result.errors}"
     (archive,) = (place / "bucket" / "emoji" / "archive").iterdir()
     assert archive.name.endswith("-custom-unet")
     back = ["checkpoint", "restore", "bucket/emoji", "--archive", archive.name, "--yes"]
-    subprocess.run([program, *back], cwd=place, check=True, capture_output=True)
+    assert t2i(*back).status == 0
     assert sorted((place / "bucket" / "emoji" / "checkpoints").iterdir())
