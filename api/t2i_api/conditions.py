@@ -15,6 +15,7 @@ class ConditionType(StrEnum):
     RUNNING = "Running"
     SUSPENDED = "Suspended"
     SUCCEEDED = "Succeeded"
+    AS_EXPECTED = "AsExpected"
 
 
 class State(StrEnum):
@@ -39,6 +40,14 @@ class State(StrEnum):
     DATA_INVALID = "DataInvalid"
     NON_FINITE_LOSS = "NonFiniteLoss"
     WORLD_SIZE_MISMATCH = "WorldSizeMismatch"
+
+
+class ExpectationReason(StrEnum):
+    """Reasons of the AsExpected condition, beside the names of findings."""
+
+    WITHIN_EXPECTATIONS = "WithinExpectations"
+    OUTSIDE_EXPECTATIONS = "OutsideExpectations"
+    NO_BAND_DUE = "NoBandDue"
 
 
 class CheckpointReason(StrEnum):

@@ -57,7 +57,9 @@ def _known_severity(value: object) -> object:
 class Finding(StatusModel):
     """Something that was noticed, with its likely cause and the way out."""
 
-    name: str = Field(pattern=r"^[A-Z][A-Za-z0-9]{0,63}$", description="CamelCase. Example: LatentScale.")
+    name: str = Field(
+        max_length=64, pattern=r"^[A-Z][A-Za-z0-9]{0,63}$", description="CamelCase. Example: LatentScale."
+    )
     severity: Annotated[Severity, BeforeValidator(_known_severity)] = Severity.WARNING
     step: int = Field(ge=0, description="Optimizer step at which it was noticed; 0: before the first.")
     sentence: str = Field(min_length=1, max_length=MAXIMUM_SENTENCE, description="What, why probably, and what to do.")

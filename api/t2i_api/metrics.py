@@ -91,7 +91,19 @@ TRAINER_CHECKPOINT_STEP: Final = Metric(
     name="t2i_trainer_checkpoint_step", type=MetricType.GAUGE, help="Step of the last committed checkpoint."
 )
 TRAINER_CHECKPOINT_SECONDS: Final = Metric(
-    name="t2i_trainer_checkpoint_seconds", type=MetricType.HISTOGRAM, help="Duration of saving a checkpoint."
+    name="t2i_trainer_checkpoint_seconds",
+    type=MetricType.HISTOGRAM,
+    help="Time from the end of a step to its committed checkpoint.",
+)
+TRAINER_CHECKPOINT_BLOCKED_SECONDS: Final = Metric(
+    name="t2i_trainer_checkpoint_blocked_seconds",
+    type=MetricType.HISTOGRAM,
+    help="Time for which training stood still for a save: the snapshot, and the wait for the save before.",
+)
+TRAINER_CHECKPOINT_UPLOAD_SECONDS: Final = Metric(
+    name="t2i_trainer_checkpoint_upload_seconds",
+    type=MetricType.HISTOGRAM,
+    help="Time in which a snapshot was hashed, uploaded and committed while training went on.",
 )
 TRAINER_CHECKPOINT_BYTES: Final = Metric(
     name="t2i_trainer_checkpoint_bytes_total", type=MetricType.COUNTER, help="Bytes of committed checkpoints."
@@ -145,6 +157,12 @@ JOB_PROGRESS: Final = Metric(
 JOB_LOSS: Final = Metric(
     name="t2i_job_last_loss", type=MetricType.GAUGE, help="Last known loss; outlives the pods.", labels=_JOB
 )
+JOB_FINDING: Final = Metric(
+    name="t2i_job_finding",
+    type=MetricType.GAUGE,
+    help="1 for everything that a run noticed about itself; outlives the pods.",
+    labels=(*_JOB, "finding", "severity"),
+)
 JOB_CHECKPOINT_TIMESTAMP: Final = Metric(
     name="t2i_job_checkpoint_timestamp_seconds",
     type=MetricType.GAUGE,
@@ -171,6 +189,8 @@ TRAINER_METRICS: Final = (
     TRAINER_CHECKPOINT_TIMESTAMP,
     TRAINER_CHECKPOINT_STEP,
     TRAINER_CHECKPOINT_SECONDS,
+    TRAINER_CHECKPOINT_BLOCKED_SECONDS,
+    TRAINER_CHECKPOINT_UPLOAD_SECONDS,
     TRAINER_CHECKPOINT_BYTES,
 )
 OPERATOR_METRICS: Final = (
@@ -187,5 +207,6 @@ OPERATOR_METRICS: Final = (
     JOB_STEP,
     JOB_PROGRESS,
     JOB_LOSS,
+    JOB_FINDING,
     JOB_CHECKPOINT_TIMESTAMP,
 )

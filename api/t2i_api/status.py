@@ -12,6 +12,7 @@ from pydantic import Field
 
 from t2i_api.base import KeptModel
 from t2i_api.fields import LongText, ShortText, keyed_by
+from t2i_api.findings import MAXIMUM_FINDINGS, Finding
 
 MAXIMUM_LISTED_NAMES = 16
 ConditionStatus = Literal["True", "False", "Unknown"]
@@ -190,6 +191,12 @@ class ProgressStatus(KeptModel):
     last_checkpoint_step: int | None = Field(default=None, ge=0, description="Its step.")
     last_checkpoint_at: datetime | None = Field(default=None, description="When it was committed.")
     last_samples: str | None = Field(default=None, max_length=2048, description="URI of the last sample grid.")
+    findings: list[Finding] = Field(
+        default=[],
+        max_length=MAXIMUM_FINDINGS,
+        description="What the run noticed about itself; the first of each name.",
+        json_schema_extra=keyed_by("name"),
+    )
     advanced_at: datetime | None = Field(default=None, description="When the step counter last moved.")
     updated_at: datetime | None = Field(default=None, description="When this was reported.")
 

@@ -108,6 +108,8 @@ def _progress(status: JobStatus, job: list[str]) -> Iterable[Sample]:
         yield metrics.JOB_PROGRESS, job, min(1.0, progress.step / progress.target_steps)
     if progress.loss is not None:
         yield metrics.JOB_LOSS, job, progress.loss
+    for finding in progress.findings:
+        yield metrics.JOB_FINDING, [*job, finding.name, finding.severity], 1.0
     if progress.last_checkpoint_at is not None:
         yield metrics.JOB_CHECKPOINT_TIMESTAMP, job, progress.last_checkpoint_at.timestamp()
 

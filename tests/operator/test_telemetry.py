@@ -31,7 +31,13 @@ JOB: dict[str, Any] = {
                 {"attempt": 3, "cause": "Stalled", "at": "2026-01-01T00:00:00Z"},
             ],
         },
-        "progress": {"step": 50, "targetSteps": 200, "loss": 0.25, "lastCheckpointAt": "1970-01-01T00:01:00Z"},
+        "progress": {
+            "step": 50,
+            "targetSteps": 200,
+            "loss": 0.25,
+            "lastCheckpointAt": "1970-01-01T00:01:00Z",
+            "findings": [{"name": "LatentScale", "severity": "Error", "step": 1, "sentence": "wrong"}],
+        },
     },
 }
 WHO = 'job_name="emoji",job_namespace="team"'
@@ -51,6 +57,7 @@ def test_a_finished_job_still_shows_its_last_loss() -> None:
         f"t2i_job_last_loss{{{WHO}}} 0.25",
         f"t2i_job_progress_ratio{{{WHO}}} 0.25",
         f"t2i_job_step{{{WHO}}} 50.0",
+        f"""t2i_job_finding{{finding="LatentScale",{WHO},severity="Error"}} 1.0""",
         f"t2i_job_attempt{{{WHO}}} 3.0",
         f"t2i_job_archived_bytes{{{WHO}}} 4096.0",
         f"t2i_job_checkpoint_timestamp_seconds{{{WHO}}} 60.0",

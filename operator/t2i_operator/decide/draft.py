@@ -93,5 +93,10 @@ def _without_progress(status: JobStatus) -> JobStatus:
     progress, archive = status.progress, status.archive
     if archive is not None:
         archive = archive.model_copy(update={"bytes_done": 0, "bytes_per_second": None, "eta": ""})
-    blank = {"progress": progress and ProgressStatus(), "archive": archive, "message": ""}
+    # The sentence about the loss holds the loss: only whether it is as expected is news.
+    conditions = [
+        item.model_copy(update={"message": ""}) if item.type == ConditionType.AS_EXPECTED else item
+        for item in status.conditions
+    ]
+    blank = {"progress": progress and ProgressStatus(), "archive": archive, "message": "", "conditions": conditions}
     return status.model_copy(update=blank)

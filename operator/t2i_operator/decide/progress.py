@@ -35,6 +35,7 @@ def progress_status(
         last_checkpoint_step=_known(report.last_checkpoint_step, old.last_checkpoint_step if old else None),
         last_checkpoint_at=report.last_checkpoint_at or (old.last_checkpoint_at if old else None),
         last_samples=report.last_samples or (old.last_samples if old else None),
+        findings=old.findings if old else [],
         advanced_at=now if advanced or old is None else old.advanced_at,
         updated_at=report.updated_at.replace(microsecond=0),
     )

@@ -10,8 +10,9 @@ from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.ending import Ending, classify
 from t2i_operator.decide.finished import complete, finish
 from t2i_operator.decide.newer import not_begun, unknown_beginning
-from t2i_operator.decide.progress import last_report, progress_status, readable
+from t2i_operator.decide.progress import last_report, readable
 from t2i_operator.decide.reasons import Cause, ConditionReason, EventReason
+from t2i_operator.decide.report import show_report
 from t2i_operator.observed import AttemptFacts, PodPhase
 from t2i_operator.plan import CreateAttempt, DeleteAttempt
 
@@ -54,8 +55,7 @@ def run(draft: Draft, attempt: AttemptStatus) -> None:
 def _report(draft: Draft, attempt: AttemptStatus, facts: AttemptFacts) -> None:
     report = last_report(facts, draft.observed.progress)
     if report is not None:
-        began_at = attempt.resumed_from_step
-        draft.update(progress=progress_status(report, draft.status.progress, draft.now, began_at=began_at))
+        show_report(draft, attempt, report)
 
 
 def _complete(draft: Draft) -> None:

@@ -4,7 +4,8 @@ from datetime import timedelta
 
 from t2i_api.conditions import ConditionType, State
 from t2i_operator.decide.draft import Draft
-from t2i_operator.decide.progress import last_report, progress_status
+from t2i_operator.decide.progress import last_report
+from t2i_operator.decide.report import show_report
 from t2i_operator.plan import DeleteAttempt
 
 _POLL = timedelta(seconds=2)
@@ -40,5 +41,4 @@ def _keep_last_report(draft: Draft) -> None:
     facts = draft.observed.attempt(attempt.number) if attempt is not None else None
     report = last_report(facts, draft.observed.progress) if facts is not None else None
     if report is not None and attempt is not None:
-        began_at = attempt.resumed_from_step
-        draft.update(progress=progress_status(report, draft.status.progress, draft.now, began_at=began_at))
+        show_report(draft, attempt, report)

@@ -21,6 +21,9 @@ def last_words(code: ExitCode, *, step: int) -> str:
             "targetSteps": 100,
             "loss": 0.125,
             "lossSmoothed": 0.25,
+            "asExpected": False,
+            "expectation": "smoothed loss 0.25 is above 0.1",
+            "findings": [{"name": "LatentScale", "severity": "Warning", "step": 3, "sentence": "too small"}],
             "updatedAt": "2026-01-01T00:00:00Z",
         }
     )
@@ -74,6 +77,12 @@ def test_a_foreign_checkpoint_is_judged_and_archived_before_anything_asks_for_a_
     done = place.status()["progress"]
     assert (done["step"], done["percentage"], done["loss"], done["lossText"]) == (100, "100%", 0.125, "0.2500")
     place.kubectl("wait", "--for=condition=Succeeded", "dtj/emoji", "--timeout=5s")
+    expected = place.condition("AsExpected")
+    assert (expected["status"], expected["reason"]) == ("False", "OutsideExpectations")
+    assert [finding["name"] for finding in done["findings"]] == ["LatentScale"]
+    told = events(place)
+    assert "above 0.1" in told["NotAsExpected"]
+    assert told["Finding"] == "LatentScale at step 3: too small"
     assert 't2i_job_last_loss{job_name="emoji"' in place.operator.get("/metrics")
 
 
