@@ -103,7 +103,8 @@ def sampling_scheduler(diffusion: Diffusion) -> Any:
     With zero terminal SNR it starts at the very last timestep (Lin et al. 2023, "trailing"), which was trained on pure
     noise; the cosine schedule without it starts where the signal is still a number.
     """
-    options = scheduler_options(diffusion)
+    # An offset is used by neither spacing; StableDiffusionPipeline would change and warn of any other than 1.
+    options = {**scheduler_options(diffusion), "steps_offset": 1}
     if diffusion.zero_terminal_snr:
         options["timestep_spacing"] = "trailing"
     elif diffusion.schedule is NoiseSchedule.COSINE:

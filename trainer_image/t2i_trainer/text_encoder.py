@@ -60,7 +60,8 @@ class TextEncoder:
                 f"model.textEncoder.uri: the safetensors lack {len(missing)} parameters of config.json, as "
                 f"{missing[0]}, which would be random"
             )
-        self.model: Any = model.to(device).eval().requires_grad_(requires_grad=False)
+        # Files in half precision would be computed in it.
+        self.model: Any = model.float().to(device).eval().requires_grad_(requires_grad=False)
         self.masks_padding = config.model_type not in _WITHOUT_MASK
         self._max_tokens = max_tokens
         self._device = device
