@@ -108,9 +108,10 @@ class Starter:
     def _resume(self, name: str) -> Beginning:
         directory = self.configuration.run_directory / "restore"
         wanted = wanted_of(self.configuration.spec, architecture_of(self.unet))
-        if self.world.leads_pod:
-            fetch_checkpoint(self.store, name, wanted, directory, self.configuration.attempt.writer)
-        self.world.wait()
+        reader = self.configuration.attempt.writer
+        self.world.run_where(
+            self.world.leads_pod, lambda: fetch_checkpoint(self.store, name, wanted, directory, reader)
+        )
         fetched = open_fetched(directory)
         stored = fetched.null_embedding()
         if not is_same_null_embedding(stored, self.null_embedding):
@@ -120,10 +121,9 @@ class Starter:
         self._compare_data(fetched.trainer_state.dataset_size, fetched.trainer_state.dataset_sha256)
         self.telemetry.resumed(state.step, name, fetched.trainer_state.loss_smoothed)
         metrics = MetricsLog.resumed(self.store, state.step)
-        if self.world.leads:
-            # The attempt before may have been killed in its last retention; this checkpoint was read back and checked.
-            retire_checkpoints(self.store, fetched.manifest, self.configuration.spec.checkpoint.retain)
-        self.world.wait()
+        # The attempt before may have been killed in its last retention; this checkpoint was read back and checked.
+        retain = self.configuration.spec.checkpoint.retain
+        self.world.run_where(self.world.leads, lambda: retire_checkpoints(self.store, fetched.manifest, retain))
         if self.world.leads_pod:
             shutil.rmtree(directory)  # as large as three models, and scratch space is small
         renamed = "" if fetched.names is None else " under the model's new names"

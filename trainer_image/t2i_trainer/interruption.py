@@ -1,10 +1,18 @@
-"""The wish to stop: SIGTERM or SIGINT, or the death of the launcher; noticed between steps, never within one."""
+"""The wish to stop: SIGTERM or SIGINT, or the death of the launcher.
+
+Before the first step there is nothing to save: the wish ends the process where it stands, while it reads data, encodes
+captions or fetches a checkpoint, which is as safe as a kill and explains itself. Once training has begun the wish is
+remembered and noticed between steps, never within one.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 from typing import TYPE_CHECKING
+
+from t2i_api.progress import ExitCode
+from t2i_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -17,12 +25,18 @@ class Interruption:
 
     def __init__(self) -> None:
         self._asked = False
+        self._ends_at_once = False
         self._parent = os.getppid()
 
-    def listen(self) -> None:
-        """From now on a signal to stop is only remembered."""
+    def listen(self, *, end_at_once: bool = False) -> None:
+        """From now on a signal to stop is remembered; `end_at_once`: it also raises TrainerError, until `defer`."""
+        self._ends_at_once = end_at_once
         for number in _SIGNALS:
             signal.signal(number, self._remember)
+
+    def defer(self) -> None:
+        """From now on there is something to save: a signal is only remembered."""
+        self._ends_at_once = False
 
     @property
     def is_asked(self) -> bool:
@@ -31,3 +45,6 @@ class Interruption:
 
     def _remember(self, _number: int, _frame: FrameType | None) -> None:
         self._asked = True
+        if self._ends_at_once:
+            self._ends_at_once = False
+            raise TrainerError(ExitCode.INTERRUPTED, "stopped on request before training began; nothing was changed")

@@ -30,6 +30,7 @@ LOSS_SMOOTHING = 0.98
 _SPEED_SMOOTHING = 0.9
 _SECONDS_BETWEEN_LOG_LINES = 10.0
 _STEP_BUCKETS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60)
+_BLOCKED_BUCKETS = (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 60, 120, 300)
 _SAVE_BUCKETS = (0.1, 0.3, 1, 3, 10, 30, 60, 120, 300, 600)
 
 
@@ -53,6 +54,8 @@ class Telemetry:
         self._checkpoint_bytes = self._counter(names.TRAINER_CHECKPOINT_BYTES)
         self._step_seconds = self._histogram(names.TRAINER_STEP_SECONDS, _STEP_BUCKETS)
         self._checkpoint_seconds = self._histogram(names.TRAINER_CHECKPOINT_SECONDS, _SAVE_BUCKETS)
+        self._checkpoint_blocked = self._histogram(names.TRAINER_CHECKPOINT_BLOCKED_SECONDS, _BLOCKED_BUCKETS)
+        self._checkpoint_upload = self._histogram(names.TRAINER_CHECKPOINT_UPLOAD_SECONDS, _SAVE_BUCKETS)
         self.noticed = NoticedMetrics(self._registry)
         self._gauge(names.TRAINER_TARGET_STEPS).set(progress.target_steps)
         self._step.set(progress.step)
@@ -115,13 +118,18 @@ class Telemetry:
             self._logged_at = now
             self._log()
 
-    def saved(self, manifest: Manifest, seconds: float) -> None:
-        """Note what a committed checkpoint cost; called where it was written."""
+    def blocked_by_save(self, seconds: float) -> None:
+        """Note for how long training stood still for a save; called where it was written."""
+        self._checkpoint_blocked.observe(seconds)
+
+    def saved(self, manifest: Manifest, seconds: float, upload_seconds: float) -> None:
+        """Note what a committed checkpoint cost, from step to commit; called where it was written."""
         size = sum(file.size for file in manifest.files)
         self._checkpoint_at.set(manifest.created_at.timestamp())
         self._checkpoint_step.set(manifest.step)
         self._checkpoint_bytes.inc(size)
         self._checkpoint_seconds.observe(seconds)
+        self._checkpoint_upload.observe(upload_seconds)
         logger.info("step %d: saved a checkpoint (%.1f MiB in %.1f s)", manifest.step, size / 2**20, seconds)
 
     def knows_checkpoint(self, name: str, step: int) -> None:

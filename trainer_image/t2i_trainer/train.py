@@ -6,14 +6,11 @@ ahead of what it hears, so the device never waits for it (`step.py`, `step_strea
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from t2i_api.progress import ExitCode, TrainerPhase
-from t2i_checkpoint import layout
-from t2i_trainer.checkpointing.retention import retire_checkpoints
-from t2i_trainer.checkpointing.save import gather_rank_facts, save_checkpoint
+from t2i_trainer.checkpointing.saver import Saver
 from t2i_trainer.checkpointing.trainer_state import TrainerState
 from t2i_trainer.failures import Interrupted, TrainerError
 from t2i_trainer.metrics_log import MetricsRow
@@ -35,21 +32,31 @@ if TYPE_CHECKING:
 
 def train(configuration: RunConfiguration, world: World, telemetry: Telemetry, interruption: Interruption) -> None:
     """Run the attempt to its last step; raises Interrupted after a stop on request, others on failure."""
-    run = Run(configuration, world, telemetry, interruption, prepare(configuration, world, telemetry))
+    prepared = prepare(configuration, world, telemetry)
+    interruption.defer()
+    with Saver(configuration, world, telemetry) as saver:
+        _train(Run(configuration, world, telemetry, interruption, prepared, saver))
+    telemetry.enter(TrainerPhase.FINISHED)
+
+
+def _train(run: Run) -> None:
+    spec = run.configuration.spec
     run.begin()
-    while run.state.step < configuration.spec.training.steps:
+    while run.state.step < spec.training.steps:
+        run.saver.look()
         batch = run.feed.batch(run.state.step)
         run.step.take(batch)
         run.hear(run.step.stream.ready())
-        last = run.state.step == configuration.spec.training.steps
+        last = run.state.step == spec.training.steps
         # Pictures first: a run that is killed in between goes on from before this step, and draws them again.
-        if last or (not run.wants_stop and run.is_due(configuration.spec.sampling.every_steps)):
+        if last or (not run.wants_stop and run.is_due(spec.sampling.every_steps)):
             run.draw()
-        if last or run.wants_stop or run.is_due(configuration.spec.checkpoint.every_steps):
+        if last or run.wants_stop or run.is_due(spec.checkpoint.every_steps):
             run.save(batch)
+        if last or run.wants_stop:
+            run.settle()
         if run.wants_stop and not last:
-            raise Interrupted(run.state.step, telemetry.progress.last_checkpoint or "a checkpoint")
-    telemetry.enter(TrainerPhase.FINISHED)
+            raise Interrupted(run.state.step, run.telemetry.progress.last_checkpoint or "a checkpoint")
 
 
 @dataclass
@@ -61,6 +68,7 @@ class Run:
     telemetry: Telemetry
     interruption: Interruption
     prepared: Prepared
+    saver: Saver
     wants_stop: bool = False
 
     def __post_init__(self) -> None:
@@ -88,31 +96,26 @@ class Run:
         return every_steps is not None and self.state.step % every_steps == 0
 
     def save(self, batch: Batch) -> None:
-        """Commit a checkpoint of the step just taken, then retire old ones; every rank returns after the commit."""
+        """Take a snapshot of the step just taken; it is uploaded and committed while training goes on."""
         self._pause(TrainerPhase.SAVING)
-        ranks = gather_rank_facts(self.world, self.state, batch)
-        if self.world.leads:
-            started = time.monotonic()
-            manifest = save_checkpoint(
-                self.prepared.store,
-                self.configuration.run_directory / "save",
-                state=self.state,
-                trainer_state=TrainerState(
-                    step=self.state.step,
-                    dataset_size=self.prepared.facts.dataset_size,
-                    dataset_sha256=self.prepared.dataset_sha256,
-                    loss_smoothed=self.telemetry.progress.loss_smoothed,
-                ),
-                facts=self.prepared.facts,
-                ranks=ranks,
-                metrics=self.prepared.metrics.to_bytes(),
-            )
-            self.telemetry.saved(manifest, time.monotonic() - started)
-            retire_checkpoints(self.prepared.store, manifest, self.configuration.spec.checkpoint.retain)
-        self.world.wait()
-        folder = layout.checkpoint_folder(self.state.step, self.prepared.facts.writer)
-        self.telemetry.knows_checkpoint(folder.removeprefix(layout.CHECKPOINTS), self.state.step)
+        self.saver.save(
+            state=self.state,
+            batch=batch,
+            trainer_state=TrainerState(
+                step=self.state.step,
+                dataset_size=self.prepared.facts.dataset_size,
+                dataset_sha256=self.prepared.dataset_sha256,
+                loss_smoothed=self.telemetry.progress.loss_smoothed,
+            ),
+            facts=self.prepared.facts,
+            metrics=self.prepared.metrics.to_bytes(),
+        )
         self._enter_training()
+
+    def settle(self) -> None:
+        """Wait until the last save is committed, on every rank."""
+        self.telemetry.enter(TrainerPhase.SAVING)
+        self.saver.settle()
 
     def draw(self) -> None:
         """Draw the prompts from the averaged weights and write the pictures."""

@@ -31,10 +31,10 @@ def main() -> None:
     rank = int(os.environ["RANK"])
     configure_logging(logging.INFO if rank == 0 else logging.WARNING)
     interruption = Interruption()
-    interruption.listen()
     telemetry: Telemetry | None = None
     code, text = ExitCode.SUCCEEDED, "trained to the last step"
     try:
+        interruption.listen(end_at_once=True)
         configuration = RunConfiguration.read(options.job, options.attempt, options.run_directory)
         telemetry = _telemetry(configuration)
         if int(os.environ["LOCAL_RANK"]) == 0:
@@ -43,6 +43,7 @@ def main() -> None:
         make_deterministic(world.device)
         train(configuration, world, telemetry, interruption)
     except BaseException as error:  # noqa: BLE001  # the process's last boundary: nothing may end it without a report
+        interruption.defer()
         code, text = describe_failure(error)
         if code is ExitCode.CRASHED:
             traceback.print_exc()

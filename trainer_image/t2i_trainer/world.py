@@ -7,6 +7,9 @@ because `accelerate launch --cpu` and a forgotten variable start a single proces
 from __future__ import annotations
 
 import os
+import threading
+import time
+from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -22,10 +25,15 @@ from t2i_api.spec_training import Precision
 from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from t2i_api.spec_run import FailurePolicy
     from t2i_trainer.configuration import RunConfiguration
 
-# Longer than a save by rank 0, during which the others wait; a dead peer is noticed at once by its closed connection.
-_COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+# Ranks meet every step, and `attend` lets them meet while one of them works alone, so this only has to be longer than
+# what all do alike without meeting: a step, a first compilation, encoding. A dead peer closes its connection.
+_SHORTEST_COLLECTIVE_TIMEOUT = timedelta(minutes=10)
+_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.005, 0.5
 _SHA256_BYTES = 32
 
 
@@ -73,6 +81,23 @@ class World:
         """Return when every rank has come here."""
         self.accelerator.wait_for_everyone()
 
+    def attend(self, is_done: Callable[[], bool]) -> None:
+        """Return on every rank when `is_done` holds on each; however long that takes, no collective times out."""
+        pause = _FIRST_PAUSE_SECONDS
+        while int(self.sum(torch.tensor([not is_done()], dtype=torch.int32, device=self.device))):
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def run_where(self, chosen: bool, work: Callable[[], object]) -> None:  # noqa: FBT001  # reads as a sentence
+        """Run `work` on the ranks where `chosen` holds; each returns when all are done, or raises what its own met."""
+        done: Future[None] = Future()
+        if chosen:
+            threading.Thread(target=_run, args=(work, done), name="work", daemon=True).start()
+        else:
+            done.set_result(None)
+        self.attend(done.done)
+        done.result()
+
     def share(self, tensor: torch.Tensor) -> None:
         """Overwrite a tensor with rank 0's, in place."""
         if self.size > 1:
@@ -114,7 +139,7 @@ def join_world(configuration: RunConfiguration) -> World:
     accelerator = Accelerator(
         cpu=on_cpu,
         mixed_precision="bf16" if configuration.spec.training.precision is Precision.BF16 else "no",
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=_COLLECTIVE_TIMEOUT)],
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=collective_timeout(configuration.spec.failure_policy))],
     )
     found, asked = accelerator.num_processes, configuration.attempt.world_size
     if found != asked:
@@ -126,6 +151,20 @@ def join_world(configuration: RunConfiguration) -> World:
     return World(
         accelerator, accelerator.process_index, accelerator.local_process_index, found, torch.device(accelerator.device)
     )
+
+
+def collective_timeout(policy: FailurePolicy) -> timedelta:
+    """Return how long a rank waits for the others: what the job calls a stall, so that both agree on what hangs."""
+    return max(_SHORTEST_COLLECTIVE_TIMEOUT, timedelta(seconds=policy.stall_seconds))
+
+
+def _run(work: Callable[[], object], done: Future[None]) -> None:
+    try:
+        work()
+    except BaseException as error:  # noqa: BLE001  # raised again where the result is asked for
+        done.set_exception(error)
+    else:
+        done.set_result(None)
 
 
 def make_deterministic(device: torch.device) -> None:

@@ -14,10 +14,10 @@ _SAVING = (
         (
             Edit(
                 f"{_TRAINER}/save.py",
-                "    shutil.rmtree(directory, ignore_errors=True)\n    _write_files(",
+                "    shutil.rmtree(directory, ignore_errors=True)\n    plans = {}\n",
                 "    for old in [info.key for info in store.list('checkpoints/step-')]:\n"
                 "        store.delete([old])\n"
-                "    shutil.rmtree(directory, ignore_errors=True)\n    _write_files(",
+                "    shutil.rmtree(directory, ignore_errors=True)\n    plans = {}\n",
             ),
         ),
         (cell("save", "killed before"),),
@@ -27,11 +27,11 @@ _SAVING = (
         "lose the older checkpoints when the save is cut off",
         (
             Edit(
-                "trainer_image/t2i_trainer/train.py",
-                "            manifest = save_checkpoint(\n",
-                "            for info in list(self.prepared.store.list('checkpoints/step-')):\n"
-                "                self.prepared.store.delete([info.key])\n"
-                "            manifest = save_checkpoint(\n",
+                f"{_TRAINER}/uploader.py",
+                "        manifest = publish(store, order)\n",
+                "        for info in list(store.list('checkpoints/step-')):\n"
+                "            store.delete([info.key])\n"
+                "        manifest = publish(store, order)\n",
             ),
         ),
         ("tests/trainer/test_order_of_writes.py",),
@@ -41,17 +41,15 @@ _SAVING = (
         "let a half-written checkpoint look whole",
         (
             Edit(
-                f"{_TRAINER}/save.py",
-                "    for file in files:\n        store.upload(",
-                "    manifest = _manifest(state, facts, files, ranks)\n"
+                f"{_TRAINER}/publish.py",
+                "    for file in order.manifest.files:\n",
+                "    early = [f.model_copy(update={'sha256': sha256_of(Path(order.sources[f.path]))}) for f in "
+                "order.manifest.files]\n"
+                "    manifest = order.manifest.model_copy(update={'files': tuple(early)})\n"
                 "    store.create(f'{folder}/{layout.MANIFEST}', manifest.to_json())\n"
-                "    for file in files:\n        store.upload(",
+                "    for file in order.manifest.files:\n",
             ),
-            Edit(
-                f"{_TRAINER}/save.py",
-                "    manifest = _manifest(state, facts, files, ranks)\n    commit(store, folder, manifest)\n",
-                "",
-            ),
+            Edit(f"{_TRAINER}/publish.py", "    commit(store, folder, manifest)\n", ""),
         ),
         (cell("save", "killed after"),),
     ),

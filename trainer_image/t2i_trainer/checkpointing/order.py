@@ -14,7 +14,7 @@ class SaveOrder(BaseModel):
     """A checkpoint that lies in files of this machine and is to be published.
 
     `manifest` is complete but for the SHA-256 of its files (`UNKNOWN_SHA256`). `sources` tells for every path of the
-    manifest which file to read; `beside` which of them go to a further key below the checkpoint URI, before the commit.
+    manifest which file to read; `metrics` is a file too.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -23,7 +23,6 @@ class SaveOrder(BaseModel):
     sources: dict[str, str]
     metrics: str
     retain: int
-    beside: dict[str, str] = {}
 
 
 class SaveOutcome(BaseModel):

@@ -38,8 +38,6 @@ def publish(store: Store, order: SaveOrder) -> Manifest:
         source = Path(order.sources[file.path])
         files.append(file.model_copy(update={"sha256": sha256_of(source)}))
         store.upload(f"{folder}/{file.path}", source)
-    for key, path in order.beside.items():
-        store.upload(key, Path(order.sources[path]))
     store.put(layout.METRICS, Path(order.metrics).read_bytes())
     manifest = order.manifest.model_copy(update={"files": tuple(files)})
     commit(store, folder, manifest)
