@@ -1,5 +1,6 @@
 """The corpus, written once by the real command into the directory of the real S3 server: the same files by two ways."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,18 +8,27 @@ import pytest
 
 from t2i_checkpoint.choose import Archive, BeginWith, Choice, Resume, StartFresh
 from t2i_checkpoint.inspect import Judgement, Survey
-from t2i_dev.corpus.placed import PlacedCorpus
+from t2i_dev.corpus.placed import PlacedCorpus, write_corpus
 from t2i_dev.corpus.row import Row, Then
 from t2i_dev.corpus.rows_hostile import EXECUTED
+from t2i_dev.locks import exclusive
 from t2i_dev.s3_server import S3Server
 
 _THEN = {Resume: Then.RESUME, BeginWith: Then.INITIAL_WEIGHTS, Archive: Then.ARCHIVE, StartFresh: Then.FRESH}
 
 
 @pytest.fixture(scope="session")
-def corpus(s3_server: S3Server) -> PlacedCorpus:
-    """All rows, written once."""
-    return PlacedCorpus.write(s3_server)
+def corpus(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> PlacedCorpus:
+    """All rows, written once: where several processes run the tests, by the first one that needs them (a minute)."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return PlacedCorpus.write(s3_server)
+    common = tmp_path_factory.getbasetemp().parent
+    written = common / "corpus"
+    with exclusive(common / "corpus.lock"):
+        if not written.exists():
+            write_corpus(common / "corpus.begun")
+            (common / "corpus.begun").rename(written)
+    return PlacedCorpus.link(s3_server, written)
 
 
 @pytest.fixture(autouse=True)

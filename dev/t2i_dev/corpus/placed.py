@@ -1,5 +1,7 @@
 """The corpus where a real S3 server keeps its files: every row is a directory and a prefix of a bucket."""
 
+import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -18,6 +20,21 @@ PREFIX = "corpus"
 Way = Literal["file", "s3"]
 
 
+def write_corpus(directory: Path) -> None:
+    """Write all rows by the command, in a process of its own: Accelerate keeps one state a process.
+
+    Raises ComponentFailedError with the command's words.
+    """
+    command = Path(sys.executable).with_name("t2i-dev")
+    done = subprocess.run([command, "corpus", "make", directory], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise ComponentFailedError(f"t2i-dev corpus make {directory}: {done.stderr[-4000:]}")
+
+
+def _place(server: S3Server) -> Path:
+    return server.directory / "data" / server.bucket / PREFIX
+
+
 @dataclass(frozen=True)
 class PlacedCorpus:
     """Where each row lies; rows may be read at the same time, whoever writes takes a copy."""
@@ -27,15 +44,16 @@ class PlacedCorpus:
 
     @classmethod
     def write(cls, server: S3Server) -> Self:
-        """Write all rows by the command, in a process of its own: Accelerate keeps one state a process.
+        """Write all rows where the server keeps its files. Raises ComponentFailedError with the command's words."""
+        directory = _place(server)
+        write_corpus(directory)
+        return cls(directory, server)
 
-        Raises ComponentFailedError with the command's words.
-        """
-        directory = server.directory / "data" / server.bucket / PREFIX
-        command = Path(sys.executable).with_name("t2i-dev")
-        done = subprocess.run([command, "corpus", "make", directory], capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise ComponentFailedError(f"t2i-dev corpus make {directory}: {done.stderr[-4000:]}")
+    @classmethod
+    def link(cls, server: S3Server, written: Path) -> Self:
+        """Give the server a corpus that was written elsewhere on its file system, file by file without a copy."""
+        directory = _place(server)
+        shutil.copytree(written, directory, copy_function=os.link)
         return cls(directory, server)
 
     @property
