@@ -32,6 +32,9 @@ CONTAINER_NAME: Final = "trainer"
 GPU_RESOURCE: Final = "nvidia.com/gpu"
 
 DEVICE_VARIABLE: Final = "T2I_DEVICE"
+# Where the trainer keeps what may outlive a pod: what torch.compile made, copies of data. Absent: its scratch space.
+CACHE_VARIABLE: Final = "T2I_CACHE_DIRECTORY"
+CACHE_DIRECTORY: Final = "/cache"
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
 # Prefix of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, if initialWeights has a Secret of its own.
 INITIAL_WEIGHTS_VARIABLES: Final = "T2I_INITIAL_WEIGHTS_"

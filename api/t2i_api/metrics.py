@@ -46,6 +46,21 @@ TRAINER_LEARNING_RATE: Final = Metric(name="t2i_trainer_learning_rate", type=Met
 TRAINER_STEP_SECONDS: Final = Metric(
     name="t2i_trainer_step_seconds", type=MetricType.HISTOGRAM, help="Duration of a training step."
 )
+TRAINER_DATA_WAIT: Final = Metric(
+    name="t2i_trainer_data_wait_seconds_total",
+    type=MetricType.COUNTER,
+    help="Time for which the training loop waited for its next batch.",
+)
+TRAINER_MFU: Final = Metric(
+    name="t2i_trainer_model_flops_utilization_ratio",
+    type=MetricType.GAUGE,
+    help="Share of the GPU's bfloat16 peak that the last step's arithmetic reached, 0 to 1; NaN where unknown.",
+)
+TRAINER_GPU_MEMORY: Final = Metric(
+    name="t2i_trainer_gpu_memory_peak_bytes",
+    type=MetricType.GAUGE,
+    help="Most GPU memory that tensors of this process took so far; NaN on CPUs.",
+)
 TRAINER_NON_FINITE: Final = Metric(
     name="t2i_trainer_non_finite_losses_total", type=MetricType.COUNTER, help="Steps whose loss was not finite."
 )
@@ -179,6 +194,9 @@ TRAINER_METRICS: Final = (
     TRAINER_GRADIENT_NORM,
     TRAINER_LEARNING_RATE,
     TRAINER_STEP_SECONDS,
+    TRAINER_DATA_WAIT,
+    TRAINER_MFU,
+    TRAINER_GPU_MEMORY,
     TRAINER_NON_FINITE,
     TRAINER_SKIPPED_STEPS,
     TRAINER_ROLLBACKS,

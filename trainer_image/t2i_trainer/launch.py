@@ -21,6 +21,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from t2i_api.attempt import INDEX_VARIABLE
 from t2i_api.progress import ExitCode, TerminationMessage, reason_of
+from t2i_trainer.compilation import keep_compiled_code
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.memory import out_of_memory_kills
 from t2i_trainer.reports import REPORTS, decisive, read_reports
@@ -83,6 +84,7 @@ class Launch:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # makes cuBLAS deterministic
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
         os.environ.setdefault("HF_HUB_OFFLINE", "1")  # everything comes from the job's own store
+        keep_compiled_code(self.configuration.run_directory)
         config = LaunchConfig(
             min_nodes=attempt.workers,
             max_nodes=attempt.workers,

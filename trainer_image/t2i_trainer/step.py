@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from t2i_api.spec_training import Compile
+from t2i_trainer.compilation import compile_whole, naming_the_setting
 from t2i_trainer.data.sampling import seed_dropout
 from t2i_trainer.diffusion import ForwardProcess, sample_losses
 from t2i_trainer.optim import learning_rate_at, set_learning_rate
@@ -39,7 +41,9 @@ class TrainStep:
         self._world = world
         self.state = state
         self._interruption = interruption
-        self._model: Any = world.average_gradients_of(state.unet)
+        self._compiles = spec.training.compile is Compile.WHOLE_GRAPH
+        module = compile_whole(state.unet) if self._compiles else state.unet
+        self._model: Any = world.average_gradients_of(module)
         self._forward = ForwardProcess(spec.diffusion, world.device)
         self._parameters = list(state.unet.parameters())
         self._drops_units = spec.model.unet.resolved.dropout > 0
@@ -64,16 +68,17 @@ class TrainStep:
         self.state.step = number
         self.stream.push(number, rate, totals)
 
-    def settle_gradient_buckets(self, batch: Batch) -> None:
-        """Let DDP order its buckets before the first real step.
+    def warm_up(self, batch: Batch) -> None:
+        """Compile, and let DDP order its buckets, by one pass whose gradients are thrown away.
 
-        It does so after its first backward pass; a resumed run would otherwise add up its first gradients in another
-        order than the uninterrupted one, and differ in the last bits for more than two ranks.
+        DDP orders them after its first backward pass; a resumed run would otherwise add up its first gradients in
+        another order than the uninterrupted one, and differ in the last bits for more than two ranks.
         """
-        if self._world.size == 1:
+        if self._world.size == 1 and not self._compiles:
             return
         part = next(self._parts(batch))
-        self._world.accelerator.backward(self._losses(part).sum())
+        with naming_the_setting():
+            self._world.accelerator.backward(self._losses(part).sum())
         self._clear_gradients()
 
     def _add_gradients(self, batch: Batch) -> torch.Tensor:

@@ -17,6 +17,7 @@ from t2i_api import metrics as names
 from t2i_api.findings import remember
 from t2i_api.progress import MAXIMUM_FRESH_NAMES, Progress, TrainerPhase, WarmStart
 from t2i_trainer.noticed import NoticedMetrics
+from t2i_trainer.speed_metrics import SpeedMetrics
 
 if TYPE_CHECKING:
     from t2i_api.findings import Finding
@@ -57,6 +58,7 @@ class Telemetry:
         self._checkpoint_blocked = self._histogram(names.TRAINER_CHECKPOINT_BLOCKED_SECONDS, _BLOCKED_BUCKETS)
         self._checkpoint_upload = self._histogram(names.TRAINER_CHECKPOINT_UPLOAD_SECONDS, _SAVE_BUCKETS)
         self.noticed = NoticedMetrics(self._registry)
+        self.speed = SpeedMetrics(self._registry)
         self._gauge(names.TRAINER_TARGET_STEPS).set(progress.target_steps)
         self._step.set(progress.step)
 

@@ -9,14 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from t2i_api.progress import ExitCode, TrainerPhase
+from t2i_api.progress import TrainerPhase
 from t2i_trainer.checkpointing.saver import Saver
 from t2i_trainer.checkpointing.trainer_state import TrainerState
-from t2i_trainer.failures import Interrupted, TrainerError
+from t2i_trainer.failures import Interrupted
+from t2i_trainer.going_back import go_back
 from t2i_trainer.metrics_log import MetricsRow
 from t2i_trainer.prepare import prepare
 from t2i_trainer.sample import draw_pictures, write_pictures
+from t2i_trainer.speed import Speed
 from t2i_trainer.step import TrainStep
+from t2i_trainer.trackers import Trackers, check_trackers, open_trackers
+from t2i_trainer.watch import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,10 +36,12 @@ if TYPE_CHECKING:
 
 def train(configuration: RunConfiguration, world: World, telemetry: Telemetry, interruption: Interruption) -> None:
     """Run the attempt to its last step; raises Interrupted after a stop on request, others on failure."""
+    check_trackers(configuration.spec.training.trackers)
     prepared = prepare(configuration, world, telemetry)
     interruption.defer()
-    with Saver(configuration, world, telemetry) as saver:
-        _train(Run(configuration, world, telemetry, interruption, prepared, saver))
+    trackers = open_trackers(configuration, prepared.store) if world.leads else Trackers(())
+    with Saver(configuration, world, telemetry) as saver, trackers:
+        _train(Run(configuration, world, telemetry, interruption, prepared, saver, trackers))
     telemetry.enter(TrainerPhase.FINISHED)
 
 
@@ -44,9 +50,16 @@ def _train(run: Run) -> None:
     run.begin()
     while run.state.step < spec.training.steps:
         run.saver.look()
-        batch = run.feed.batch(run.state.step)
-        run.step.take(batch)
+        with run.speed.waiting():
+            batch = run.feed.batch(run.state.step)
+        run.watch.before(batch)
+        run.step.take(batch, run.watch.loss_limit)
+        run.watch.after(batch)
         run.hear(run.step.stream.ready())
+        if run.watch.roll_back is not None:
+            run.go_back()
+        if run.watch.is_evaluation_due:
+            run.evaluate()
         last = run.state.step == spec.training.steps
         # Pictures first: a run that is killed in between goes on from before this step, and draws them again.
         if last or (not run.wants_stop and run.is_due(spec.sampling.every_steps)):
@@ -69,25 +82,32 @@ class Run:
     interruption: Interruption
     prepared: Prepared
     saver: Saver
+    trackers: Trackers
     wants_stop: bool = False
 
     def __post_init__(self) -> None:
         self.state = self.prepared.state
         self.feed = self.prepared.feed
         self.step = TrainStep(self.configuration.spec, self.world, self.state, self.interruption)
+        self.watch = Watch(self.configuration, self.world, self.telemetry, self.prepared)
+        self.speed = Speed(self.configuration.spec, self.world, self.telemetry.speed)
 
     def begin(self) -> None:
-        """Do what comes before the first step."""
+        """Do what comes before the first step: compile, let DDP order its buckets, count the arithmetic."""
         if self.state.step < self.configuration.spec.training.steps:
-            self.step.settle_gradient_buckets(self.feed.batch(self.state.step))
+            batch = self.feed.batch(self.state.step)
+            self.step.warm_up(batch)
+            self.speed.begin(batch)
         self._enter_training()
 
     def hear(self, results: Iterator[StepResult]) -> None:
         """Take note of what steps measured."""
         for result in results:
             self.wants_stop = self.wants_stop or result.wants_stop
-            self._check_finite(result)
             self.telemetry.stepped(result)
+            self.speed.hear(result)
+            self.trackers.hear(result)
+            self.watch.hear(result)
             if self.world.leads:
                 self._record(result)
 
@@ -106,6 +126,7 @@ class Run:
                 dataset_size=self.prepared.facts.dataset_size,
                 dataset_sha256=self.prepared.dataset_sha256,
                 loss_smoothed=self.telemetry.progress.loss_smoothed,
+                skipped=self.watch.skipped,
             ),
             facts=self.prepared.facts,
             metrics=self.prepared.metrics.to_bytes(),
@@ -116,6 +137,21 @@ class Run:
         """Wait until the last save is committed, on every rank."""
         self.telemetry.enter(TrainerPhase.SAVING)
         self.saver.settle()
+
+    def evaluate(self) -> None:
+        """Take the losses of the fixed grid."""
+        self._pause(TrainerPhase.SAMPLING)  # the nearest that readers of today know
+        self.watch.evaluate()
+        self._enter_training()
+
+    def go_back(self) -> None:
+        """Load the checkpoint before the steps that were not finite, and go on counting."""
+        wish = self.watch.roll_back
+        self._pause(TrainerPhase.STARTING)
+        self.saver.settle()
+        if wish is not None:
+            self.watch.went_back(go_back(self.configuration, self.world, self.prepared.store, self.state, wish))
+        self._enter_training()
 
     def draw(self) -> None:
         """Draw the prompts from the averaged weights and write the pictures."""
@@ -138,17 +174,6 @@ class Run:
     def _enter_training(self) -> None:
         self.telemetry.enter(TrainerPhase.TRAINING)
         self.step.stream.restart_clock()
-
-    def _check_finite(self, result: StepResult) -> None:
-        if result.finite:
-            return
-        self.telemetry.met_non_finite()
-        known = self.telemetry.progress.last_checkpoint
-        raise TrainerError(
-            ExitCode.NON_FINITE_LOSS,
-            f"step {result.step}: loss {result.loss}, gradient norm {result.gradient_norm}. The step was not taken; "
-            f"the last checkpoint is {known or 'none'}. Lower training.learningRate or raise training.warmupSteps",
-        )
 
     def _record(self, result: StepResult) -> None:
         row = MetricsRow(

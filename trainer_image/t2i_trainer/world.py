@@ -67,7 +67,7 @@ class World:
         return DistributedDataParallel(
             module,
             device_ids=[self.device] if self.device.type == "cuda" else None,
-            broadcast_buffers=False,  # a UNet has none that a step changes
+            forward_sync_buffers=False,  # a UNet has none that a step changes
             gradient_as_bucket_view=True,
         )
 
