@@ -18,6 +18,7 @@ from t2i_api.status import VerdictKind
 from t2i_checkpoint.headers.bounded_json import parse_object
 from t2i_checkpoint.headers.faults import HeaderError
 from t2i_checkpoint.layout import DAMAGED, MANIFEST
+from t2i_checkpoint.listing import list_bounded
 from t2i_checkpoint.store import StoreError, create_or_confirm
 
 if TYPE_CHECKING:
@@ -171,7 +172,7 @@ def commit(store: Store, folder: str, manifest: Manifest) -> None:
     raw = manifest.to_json()
     if len(raw) > MAX_MANIFEST_BYTES:
         raise ManifestError("ManifestTooLarge", f"{len(raw)} bytes, at most {MAX_MANIFEST_BYTES}")
-    sizes = {info.key.removeprefix(f"{folder}/"): info.size for info in store.list(f"{folder}/")}
+    sizes = {info.key.removeprefix(f"{folder}/"): info.size for info in list_bounded(store, f"{folder}/")}
     for file in manifest.files:
         if sizes.get(file.path) != file.size:
             found = "is not there" if file.path not in sizes else f"has {sizes[file.path]} bytes"
@@ -186,7 +187,9 @@ def remove_checkpoint(store: Store, folder: str) -> None:
 
     Killed midway, the rest lies there as `incomplete` and the same call finishes it.
     """
-    keys = sorted((info.key for info in store.list(f"{folder}/")), key=lambda key: key != f"{folder}/{MANIFEST}")
+    keys = sorted(
+        (info.key for info in list_bounded(store, f"{folder}/")), key=lambda key: key != f"{folder}/{MANIFEST}"
+    )
     if keys[:1] == [f"{folder}/{MANIFEST}"]:
         store.delete(keys[:1])
         if store.head(keys[0]) is not None:

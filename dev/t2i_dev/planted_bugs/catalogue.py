@@ -65,8 +65,9 @@ _SAVING = (
         (
             Edit(
                 f"{_TRAINER}/retention.py",
-                "    begun = tuple(each for each in _holding(layout.RETIRED, keys) if each.folder not in damaged)\n",
-                "    begun: tuple[FolderName, ...] = ()\n",
+                "    begun = [each for folder, each in older.items() if folder in marked and "
+                "_began(store, folder, newest)]\n",
+                "    begun: list[FolderName] = []\n",
             ),
         ),
         (cell("save", "killed after"),),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,7 +13,7 @@ from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import read_manifest
 from t2i_checkpoint.store import AccessDenied
-from t2i_trainer.checkpointing.retention import beyond_retained, retire_checkpoints
+from t2i_trainer.checkpointing.retention import beyond_retained, retire_checkpoints, retired_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -78,8 +79,26 @@ def test_a_damaged_checkpoint_is_neither_deleted_nor_counted(bench: Bench) -> No
     bench.store.create(f"{bench.folder(3)}/{layout.DAMAGED}", b"{}")
     assert retire_checkpoints(bench.store, newest, 2) == (bench.folder(1),)
     assert folders(bench.store) == {bench.folder(step) for step in (2, 3, 4)}
-    bench.store.create(f"{bench.folder(3)}/{layout.RETIRED}", b"{}")
+    bench.store.create(f"{bench.folder(3)}/{layout.RETIRED}", json.dumps(retired_mark(newest)).encode())
     assert retire_checkpoints(bench.store, newest, 2) == ()
+
+
+def test_a_deletion_that_another_run_began_is_not_ours_to_finish(
+    bench: Bench, changed: Callable[..., JobSpec], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever could write a mark could let a run delete another run's checkpoints, newer ones too."""
+    other = bench.save(1)
+    bench.save(5)
+    bench.spec = changed(bench.spec, lambda spec: spec["training"].update(globalBatchSize=8))
+    bench.save(2)
+    newest = bench.save(3)
+    bench.store.create(f"{bench.folder(1)}/{layout.RETIRED}", json.dumps(retired_mark(other)).encode())
+    bench.store.create(f"{bench.folder(2)}/{layout.RETIRED}", b"{}")
+    bench.store.create(f"{bench.folder(5)}/{layout.RETIRED}", json.dumps(retired_mark(newest)).encode())
+    before = {info.key for info in bench.store.list("")}
+    assert retire_checkpoints(bench.store, newest, 1) == ()
+    assert {info.key for info in bench.store.list("")} == before
+    assert "was not written by this run" in caplog.text
 
 
 def test_nothing_is_retired_in_favour_of_a_checkpoint_that_is_marked_as_damaged(bench: Bench) -> None:

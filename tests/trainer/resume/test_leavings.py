@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from diffusers import UNet2DConditionModel
 
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
+from t2i_trainer.checkpointing.retention import retired_mark
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +30,8 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_resume(
     shutil.copytree(story.undisturbed.folder / "bucket", tmp_path / "bucket")
     again = cluster_at(tmp_path)
     older, newest = (layout.checkpoint_folder(each.step, each.writer) for each in again.manifests())
-    again.store.create(f"{older}/{layout.RETIRED}", b"{}")
+    mark = retired_mark(again.newest())
+    again.store.create(f"{older}/{layout.RETIRED}", json.dumps(mark).encode())
     again.store.delete([f"{older}/{layout.MANIFEST}", f"{older}/{layout.WEIGHTS}"])
     resume_from = newest.removeprefix(layout.CHECKPOINTS)
     (pod,) = again.start(2, workers=1, processes=1, resume_from=resume_from)

@@ -6,11 +6,13 @@ than that one: after a resume from an older step, later folders belong to a hist
 A checkpoint that is marked as damaged is neither deleted nor counted; if the newest one itself is, nothing is due.
 
 A folder is marked before anything of it is deleted and the mark goes last, so that a deletion which was cut off is
-finished by the next one, and nobody mistakes the rest for a save that was cut off.
+finished by the next one, and nobody mistakes the rest for a save that was cut off. The mark names the run: that of
+another one, or one that says nothing, lets nothing be deleted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from typing import TYPE_CHECKING
@@ -18,6 +20,9 @@ from typing import TYPE_CHECKING
 from t2i_checkpoint import layout
 from t2i_checkpoint.archive import ArchiveError
 from t2i_checkpoint.archive_reference import archived_references
+from t2i_checkpoint.headers.bounded_json import parse_object
+from t2i_checkpoint.headers.faults import HeaderError
+from t2i_checkpoint.listing import list_bounded
 from t2i_checkpoint.manifest import Manifest, ManifestError, read_manifest
 from t2i_checkpoint.store import AlreadyExists, StoreError
 
@@ -28,6 +33,8 @@ if TYPE_CHECKING:
     from t2i_checkpoint.store import Store
 
 logger = logging.getLogger("t2i_trainer")
+
+_MAX_MARK_BYTES = 4096
 
 
 def retire_checkpoints(store: Store, newest: Manifest, retain: int) -> tuple[str, ...]:
@@ -57,17 +64,21 @@ def beyond_retained(committed: Iterable[FolderName], newest: Manifest, retain: i
 
 def _due(store: Store, newest: Manifest, retain: int) -> tuple[str, ...]:
     """Return the folders to delete: first those whose deletion was cut off, then those that are too many now."""
-    listing = list(store.list(layout.SURVEY_PREFIX))
+    listing = list(list_bounded(store, layout.SURVEY_PREFIX))
     keys = [info.key for info in listing if info.key.startswith(layout.CHECKPOINTS)]
     archived = archived_references(store, listing)  # an archive may consist of checkpoints that stayed where they were
     damaged = {each.folder for each in _holding(layout.DAMAGED, keys)}
     if layout.checkpoint_folder(newest.step, newest.writer) in damaged:
         return ()
-    begun = tuple(each for each in _holding(layout.RETIRED, keys) if each.folder not in damaged)
-    committed = [each for each in _holding(layout.MANIFEST, keys) if each not in begun and each.folder not in damaged]
-    own = (each for each in committed if each.folder not in archived and each.is_own and each.step < newest.step)
-    beyond = beyond_retained((each for each in own if _is_same_run(store, each.folder, newest)), newest, retain)
-    return tuple(each.folder for each in (*begun, *beyond) if each.is_own and each.folder not in archived)
+    older = {
+        each.folder: each
+        for each in (*_holding(layout.RETIRED, keys), *_holding(layout.MANIFEST, keys))
+        if each.is_own and each.step < newest.step and each.folder not in archived and each.folder not in damaged
+    }
+    marked = {each.folder for each in _holding(layout.RETIRED, keys)}
+    begun = [each for folder, each in older.items() if folder in marked and _began(store, folder, newest)]
+    whole = [each for folder, each in older.items() if folder not in marked and _is_same_run(store, folder, newest)]
+    return tuple(each.folder for each in (*begun, *beyond_retained(whole, newest, retain)))
 
 
 def _holding(name: str, keys: Iterable[str]) -> tuple[FolderName, ...]:
@@ -80,7 +91,7 @@ def _delete(store: Store, folder: str, newest: Manifest) -> None:
     """Delete a checkpoint: mark, manifest, files, mark; killed at any instant, the same call finishes it."""
     mark, manifest = f"{folder}/{layout.RETIRED}", f"{folder}/{layout.MANIFEST}"
     try:
-        store.create(mark, json.dumps({"because": f"checkpoint {newest.step} by {newest.writer}"}).encode() + b"\n")
+        store.create(mark, json.dumps(retired_mark(newest)).encode() + b"\n")
     except AlreadyExists:
         logger.info("%s: going on with a deletion that was cut off", folder)
     store.delete([manifest])
@@ -92,7 +103,7 @@ def _delete(store: Store, folder: str, newest: Manifest) -> None:
             key=manifest,
             way_out="Nothing else was deleted; check the bucket's retention rules",
         )
-    store.delete([info.key for info in store.list(f"{folder}/") if info.key != mark])
+    store.delete([info.key for info in list_bounded(store, f"{folder}/") if info.key != mark])
     store.delete([mark])
 
 
@@ -102,14 +113,39 @@ def _is_same_run(store: Store, folder: str, newest: Manifest) -> bool:
         manifest = read_manifest(store, folder)
     except ManifestError:
         return False
-    return (
-        manifest is not None
-        and manifest.architecture_fingerprint == newest.architecture_fingerprint
-        and manifest.seed == newest.seed
-        and manifest.prediction_type == newest.prediction_type
-        and manifest.noise_schedule == newest.noise_schedule
-        and manifest.latent_scale == newest.latent_scale
-        and manifest.global_batch_size == newest.global_batch_size
-        and manifest.null_embedding_sha256 == newest.null_embedding_sha256
-        and manifest.initial_weights == newest.initial_weights
+    return manifest is not None and _run_of(manifest) == _run_of(newest)
+
+
+def _began(store: Store, folder: str, newest: Manifest) -> bool:
+    """Whether the run of `newest` itself began to delete the folder."""
+    mark = f"{folder}/{layout.RETIRED}"
+    try:
+        document = parse_object(store.read(mark, 0, _MAX_MARK_BYTES))
+    except HeaderError:
+        document = {}
+    if document.get("run") == _run_of(newest):
+        return True
+    logger.warning("%s/%s was not written by this run: the folder stays as it is", store.uri, mark)
+    return False
+
+
+def retired_mark(newest: Manifest) -> dict[str, str]:
+    """Return what the mark says: in whose favour a folder is deleted, and the run that both belong to."""
+    return {"because": f"checkpoint {newest.step} by {newest.writer}", "run": _run_of(newest)}
+
+
+def _run_of(manifest: Manifest) -> str:
+    """Return the hex SHA-256 of what all checkpoints of a run have in common."""
+    shared = manifest.model_dump_json(
+        include={
+            "architecture_fingerprint",
+            "seed",
+            "prediction_type",
+            "noise_schedule",
+            "latent_scale",
+            "global_batch_size",
+            "null_embedding_sha256",
+            "initial_weights",
+        }
     )
+    return hashlib.sha256(shared.encode()).hexdigest()
