@@ -15,6 +15,8 @@ from safetensors.numpy import save
 
 from t2i_checkpoint import layout
 from t2i_checkpoint.architecture import Architecture
+from t2i_checkpoint.archive_plan import plan_archive
+from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import Manifest, ManifestFile, commit
 from t2i_checkpoint.optimizer import optimizer_architecture
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Container, Mapping
     from pathlib import Path
 
+    from t2i_checkpoint.archive import ArchiveIntent
     from t2i_dev.s3_server import S3Server
 
 SMALL_UNET = {
@@ -208,6 +211,15 @@ def store(request: pytest.FixtureRequest) -> Store:
 @pytest.fixture
 def checkpoints(store: Store) -> CheckpointWriter:
     return CheckpointWriter(store)
+
+
+@pytest.fixture
+def planned(checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture) -> ArchiveIntent:
+    """A move of one checkpoint that another program wrote; files with other needs have their own."""
+    checkpoints.accelerate(5000, old_unet)
+    return plan_archive(
+        survey(checkpoints.store, wanted).archivable, now=datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
+    )
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from t2i_checkpoint.archive import ArchiveError, plan_archive, run_archive, unfinished_archives
+from t2i_checkpoint.archive import ArchiveError, run_archive, unfinished_archives
 from t2i_checkpoint.archive_decision import ArchiveAbandonedError, abandon_archive, is_committed, load_decision
 from t2i_checkpoint.archive_documents import ArchiveAbandonment, ArchiveManifest
 from t2i_checkpoint.archive_resume import finish_archives
@@ -16,9 +16,6 @@ from t2i_checkpoint.inspect import survey
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tests.checkpoint.conftest import CheckpointWriter
-
-    from t2i_checkpoint.architecture import Architecture
     from t2i_checkpoint.archive import ArchiveIntent
     from t2i_checkpoint.store import Store
     from t2i_checkpoint.verdict import Wanted
@@ -29,12 +26,6 @@ OLD = "checkpoint-00005000"
 
 def content(store: Store, prefix: str = "") -> dict[str, bytes]:
     return {info.key: store.read(info.key) for info in store.list(prefix)}
-
-
-@pytest.fixture
-def planned(checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture) -> ArchiveIntent:
-    checkpoints.accelerate(5000, old_unet)
-    return plan_archive(survey(checkpoints.store, wanted).archivable, now=NOW)
 
 
 class Interrupted:

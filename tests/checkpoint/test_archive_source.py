@@ -30,12 +30,6 @@ def content(store: Store, prefix: str = "") -> dict[str, bytes]:
     return {info.key: store.read(info.key) for info in store.list(prefix)}
 
 
-@pytest.fixture
-def planned(checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture) -> ArchiveIntent:
-    checkpoints.accelerate(5000, old_unet)
-    return plan_archive(survey(checkpoints.store, wanted).archivable, now=NOW)
-
-
 class Stale:
     """Lists what was there when it was made."""
 
