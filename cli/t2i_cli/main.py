@@ -6,7 +6,7 @@ import typer
 
 from t2i_checkpoint.archive_plan import ArchiveError
 from t2i_checkpoint.store import StoreError
-from t2i_cli import checkpoint_commands, doctor, job_commands
+from t2i_cli import checkpoint_commands, doctor, ema_commands, job_commands
 from t2i_cli.reading import UsageProblem
 from t2i_cli.terminal import note
 
@@ -21,6 +21,7 @@ commands = typer.Typer(
 )
 commands.add_typer(job_commands.app, name="job")
 commands.add_typer(checkpoint_commands.app, name="checkpoint")
+commands.add_typer(ema_commands.app, name="ema")
 commands.command()(doctor.doctor)
 
 
