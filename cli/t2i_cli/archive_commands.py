@@ -15,10 +15,9 @@ from rich.console import Group
 from t2i_api.spec_run import ArchiveMethod
 from t2i_checkpoint.archive import ArchiveIntent, plan_archive, run_archive
 from t2i_checkpoint.archive_list import list_archives
-from t2i_checkpoint.probe import probe
 from t2i_checkpoint.restore import plan_restore, run_restore
 from t2i_checkpoint.store import Store
-from t2i_cli.archive_orders import Asked, Finished, Order, finish_begun, order_of
+from t2i_cli.archive_orders import Asked, Finished, Order, finish_begun, order_of, safe_method
 from t2i_cli.footnotes import Footnotes, uncut_table
 from t2i_cli.locations import EndpointOption, open_root
 from t2i_cli.progress_bar import transfer_bar
@@ -132,12 +131,7 @@ def _plan(order: Order, *, dry_run: bool) -> ArchiveIntent | None:
     """Freeze the plan; a store that cannot move safely gets a pointer instead, and the user is told."""
     if not order.judgements:
         return None
-    method = order.method
-    if method is ArchiveMethod.MOVE and not dry_run:  # trying a store writes to it
-        abilities = probe(order.store)
-        method = abilities.safe_method
-        if (warning := abilities.warning(order.method)) is not None:
-            note(f"warning: {warning}")
+    method = order.method if dry_run else safe_method(order.store, order.method)  # trying a store writes to it
     return plan_archive(order.judgements, now=datetime.now(UTC), label=order.label, method=method)
 
 

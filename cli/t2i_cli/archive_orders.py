@@ -19,10 +19,10 @@ from t2i_checkpoint.archive_resume import finish_archives
 from t2i_checkpoint.choose import Archive, Stop, choose, keeps_its_place
 from t2i_checkpoint.inspect import Judgement, survey, survey_location
 from t2i_checkpoint.probe import probe
-from t2i_checkpoint.wanted import wanted_from
 from t2i_cli.locations import open_root
-from t2i_cli.reading import UsageProblem, read_job
+from t2i_cli.reading import UsageProblem, read_job, wanted_of
 from t2i_cli.tables import place
+from t2i_cli.terminal import note
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -103,7 +103,7 @@ def order_of(asked: Asked) -> Order:
             already=named.already,
             named=named.begun,
         )
-    wanted, checkpoint = wanted_from(job.spec), job.spec.checkpoint
+    wanted, checkpoint = wanted_of(job), job.spec.checkpoint
     judgements = named.judgements if asked.folders else _unfit(store, wanted, checkpoint.on_incompatible)
     begun = {folder for intent in unfinished for folder in _folders(intent)}
     return Order(
@@ -149,6 +149,16 @@ def _became(order: Order) -> Finished:
         elif decision is not None:
             finished.append(name)
     return Finished(tuple(finished), given_up, tuple(each.name for each in order.begun if each.name in left))
+
+
+def safe_method(store: Store, asked: ArchiveMethod) -> ArchiveMethod:
+    """Return `asked`, or Reference where the store cannot move safely: then the user is told."""
+    if asked is ArchiveMethod.REFERENCE:
+        return asked
+    abilities = probe(store)
+    if (warning := abilities.warning(asked)) is not None:
+        note(f"warning: {warning}")
+    return abilities.safe_method
 
 
 @dataclass(frozen=True)

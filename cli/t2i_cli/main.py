@@ -6,7 +6,7 @@ import typer
 
 from t2i_checkpoint.archive_plan import ArchiveError
 from t2i_checkpoint.store import StoreError
-from t2i_cli import checkpoint_commands, doctor, ema_commands, job_commands
+from t2i_cli import checkpoint_commands, doctor, ema_commands, job_commands, train_command
 from t2i_cli.reading import UsageProblem
 from t2i_cli.terminal import note
 
@@ -16,9 +16,10 @@ commands = typer.Typer(
     name="t2i",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Check training jobs, and judge, archive and restore checkpoints, with the very code that operator and "
-    "trainer use. Also as `kubectl t2i`.",
+    help="Train jobs on this machine, check them, and judge, archive and restore checkpoints, with the very code that "
+    "operator and trainer use. Also as `kubectl t2i`.",
 )
+commands.command()(train_command.train)
 commands.add_typer(job_commands.app, name="job")
 commands.add_typer(checkpoint_commands.app, name="checkpoint")
 commands.add_typer(ema_commands.app, name="ema")

@@ -7,6 +7,8 @@ from pydantic import ValidationError
 
 from t2i_api.base import describe
 from t2i_api.job import DiffusionTrainingJob
+from t2i_checkpoint.verdict import Wanted
+from t2i_checkpoint.wanted import wanted_from
 
 
 class UsageProblem(Exception):  # noqa: N818  # a mistake in the command or its input, not an error of ours
@@ -29,3 +31,11 @@ def read_job(path: Path) -> DiffusionTrainingJob:
         return DiffusionTrainingJob.from_object(document)
     except ValidationError as error:
         raise UsageProblem(f"{path}: {describe(error)}") from error
+
+
+def wanted_of(job: DiffusionTrainingJob) -> Wanted:
+    """Return what the job asks of a checkpoint; raises UsageProblem for a model that cannot be derived."""
+    try:
+        return wanted_from(job.spec)
+    except ValueError as error:
+        raise UsageProblem(f"model.unet: {error}") from error

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import tempfile
+import threading
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +25,7 @@ from t2i_api.attempt import (
 if TYPE_CHECKING:
     from t2i_trainer.launch import Outcome
 
+_PARENT_SECONDS = 1.0
 _DESCRIPTION = """\
 Train a text-to-image diffusion model as a DiffusionTrainingJob describes it, and resume it exactly.
 
@@ -49,6 +53,8 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr)
     if options.device is not None:
         os.environ[DEVICE_VARIABLE] = options.device
+    if options.end_with_parent is not None:
+        threading.Thread(target=_end_with, args=(options.end_with_parent,), name="parent", daemon=True).start()
     # torch takes seconds to import, which nobody should wait for to read the help.
     from t2i_trainer.pod import run_pod  # noqa: PLC0415
 
@@ -66,6 +72,13 @@ def main() -> None:
         )
     _tell(outcome, options.termination_log)
     sys.exit(outcome.status)
+
+
+def _end_with(parent: int) -> None:
+    """Stop as on SIGTERM once we are an orphan: nobody is left who could ask us to."""
+    while os.getppid() == parent:
+        time.sleep(_PARENT_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _tell(outcome: Outcome, termination_log: Path) -> None:
@@ -103,6 +116,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--address", default="", help="address that /progress and /metrics are served on (default: every one)"
+    )
+    parser.add_argument(
+        "--end-with-parent", type=int, metavar="PID", help="save and stop once that process, our parent, is gone"
     )
     parser.add_argument(
         "--termination-log",
