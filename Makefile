@@ -7,10 +7,10 @@ RUN := $(UV) run --frozen --no-sync
 CRD := crds/training.t2i.dev_diffusiontrainingjobs.yaml
 CHART_CRD := charts/t2i-operator/files/training.t2i.dev_diffusiontrainingjobs.yaml
 
-.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-stores crash-matrix planted-bugs format crds images bench cluster-up cluster-down clean
+.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-stores crash-matrix planted-bugs format crds chart-readme test-helm3 images bench cluster-up cluster-down clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 .tools/bin/uv:
 	python3 -m venv .tools && .tools/bin/pip install --quiet uv==$(UV_VERSION)
@@ -64,6 +64,12 @@ format: .venv/.synced ## Format the code
 crds: .venv/.synced ## Render the CRD from the models
 	$(RUN) python -m t2i_api.crd > $(CRD)
 	cp $(CRD) $(CHART_CRD)
+
+chart-readme: .venv/.synced ## Write the chart's README from the comments in its values.yaml
+	$(RUN) python -m t2i_dev.chart_readme
+
+test-helm3: .venv/.synced ## The chart's tests with Helm 3 instead of Helm 4 (built once: two minutes)
+	$(RUN) pytest -q -p t2i_dev.on_helm3 tests/charts
 
 images: .venv/.synced ## Build the images of operator and trainer
 	$(RUN) t2i-dev images build

@@ -69,4 +69,5 @@ class CheckpointReason(StrEnum):
     STORAGE_UNAVAILABLE = "StorageUnavailable"
     ACCESS_DENIED = "AccessDenied"
     CREDENTIALS_MISSING = "CredentialsMissing"
+    STORAGE_NOT_ALLOWED = "StorageNotAllowed"
     ARCHIVE_FAILED = "ArchiveFailed"

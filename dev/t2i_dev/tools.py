@@ -91,6 +91,8 @@ VERSITYGW = Tool(
 COREDNS = Tool("coredns", "github.com/coredns/coredns", {"coredns": "t2i.dev/tools/coredns"}, minutes="2 minutes")
 HELM = Tool("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, minutes="2 minutes")
 PAUSE = Tool("pause", "", {"pause": "t2i.dev/tools/pause"})
+# The other major version that people still have; optional, as below. See make test-helm3.
+HELM3 = Tool("helm3", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes="2 minutes")
 # A second S3 implementation that the checkpoint code is held against; optional, so not among ALL_TOOLS.
 SEAWEEDFS = Tool(
     "seaweedfs",

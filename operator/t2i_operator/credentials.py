@@ -53,7 +53,7 @@ async def _read(cluster: Cluster, namespace: str, name: str, field: str) -> Cred
     except ForbiddenError as error:
         raise CredentialsError(
             f"{where} may not be read by the operator. Allow it for this namespace: helm upgrade t2i-operator ... "
-            f"--reuse-values --set 'storage.credentialNamespaces={{{namespace}}}' (list every such namespace)"
+            f"--reset-then-reuse-values --set 'storage.credentialNamespaces={{{namespace}}}' (name all of them)"
         ) from error
     return _decode(where, raw.get("data") or {})
 

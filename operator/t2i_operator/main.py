@@ -103,7 +103,13 @@ async def run(settings: Settings) -> int:
 
 async def _lead(parts: Parts) -> int:
     settings, cluster, queue = parts.settings, parts.cluster, parts.queue
-    desk = StorageDesk(cluster, queue.add, workers=settings.storage_workers, ambient=settings.ambient_credentials)
+    desk = StorageDesk(
+        cluster,
+        queue.add,
+        workers=settings.storage_workers,
+        ambient=settings.ambient_credentials,
+        allow=settings.storage_allow,
+    )
     poller = ProgressPoller(time.monotonic)
     reconciler = Reconciler(
         cluster=cluster,

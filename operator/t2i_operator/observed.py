@@ -72,6 +72,7 @@ class StorageErrorKind(StrEnum):
     UNAVAILABLE = "Unavailable"
     ACCESS_DENIED = "AccessDenied"
     CREDENTIALS_MISSING = "CredentialsMissing"
+    NOT_ALLOWED = "NotAllowed"  # by the operator's storage_policy
     INVALID_LOCATION = "InvalidLocation"
     UNSUPPORTED_MODEL = "UnsupportedModel"
     SOURCE_CHANGED = "SourceChanged"

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from t2i_operator.storage_policy import StorageRule, parse_rules
+
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 DEFAULT_TRAINER_IMAGE = "localhost/t2i-trainer:dev"
 _IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -42,6 +44,7 @@ class Settings:
     identity: str = ""
     lease_seconds: int = 15
     ambient_credentials: bool = False
+    storage_allow: tuple[StorageRule, ...] = ()  # empty: everything
     workers: int = 8
     storage_workers: int = 4
     resync_seconds: int = 300
@@ -85,6 +88,9 @@ def parser(environ: Mapping[str, str]) -> argparse.ArgumentParser:
     seconds = "seconds after which a holder that does not renew is succeeded"
     option("lease-seconds", seconds, defaults.lease_seconds, type=_number(5, 3600))
 
+    example = '[{"namespaces": ["*"], "endpoints": [""], "locations": ["s3://bucket/{namespace}"]}]'
+    option("storage-allow", f"where jobs may read and write, e.g. {example}; anywhere if none", None, metavar="JSON")
+
     def switch(names: Sequence[str], text: str) -> None:
         variable = "T2I_" + names[-1].removeprefix("--").upper().replace("-", "_")
         on = environ.get(variable, "").lower() in {"1", "true", "yes"}
@@ -105,7 +111,11 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> 
     for name in (*namespaces, options["lease_namespace"]):
         if not _LABEL.fullmatch(name):
             reader.error(f"{name!r} is no namespace: 1-63 of a-z, 0-9 and '-'")
-    return Settings(**options, namespaces=namespaces)
+    try:
+        rules = parse_rules(options.pop("storage_allow") or "")
+    except ValueError as error:
+        reader.error(f"argument --storage-allow: {error}")
+    return Settings(**options, namespaces=namespaces, storage_allow=rules)
 
 
 def _own_namespace(environ: Mapping[str, str]) -> str:

@@ -23,6 +23,7 @@ from t2i_operator.observed import ArchiveFacts, PreflightFacts, StorageError, St
 from t2i_operator.plan import StartArchive
 from t2i_operator.preflight import Keys, run_preflight
 from t2i_operator.probes import Probes
+from t2i_operator.storage_policy import StorageRule, refusal
 
 log = logging.getLogger(__name__)
 _REPORT_EVERY_SECONDS = 1.0
@@ -31,10 +32,19 @@ _REPORT_EVERY_SECONDS = 1.0
 class StorageDesk:
     """Takes orders from decisions and keeps their outcomes until the job is gone; `mark` is called on every news."""
 
-    def __init__(self, cluster: Cluster, mark: Callable[[JobKey], None], *, workers: int, ambient: bool) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        mark: Callable[[JobKey], None],
+        *,
+        workers: int,
+        ambient: bool,
+        allow: tuple[StorageRule, ...] = (),
+    ) -> None:
         self._cluster = cluster
         self._mark = mark
         self._ambient = ambient
+        self._allow = allow
         self._probes = Probes()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="storage")
         self._preflights: dict[str, PreflightFacts] = {}
@@ -86,7 +96,7 @@ class StorageDesk:
 
     async def _preflight(self, job: DiffusionTrainingJob, attempt: int) -> None:
         uid = job.metadata.uid
-        credentials = await self._credentials(read_credentials(self._cluster, job, ambient=self._ambient))
+        credentials = await self._checkpoint_credentials(job)
         if isinstance(credentials, StorageError):
             facts = PreflightFacts(attempt=attempt, error=credentials, finished_at=datetime.now(UTC))
         else:
@@ -119,7 +129,7 @@ class StorageDesk:
 
     async def _archive(self, job: DiffusionTrainingJob, action: StartArchive) -> None:
         uid, key = job.metadata.uid, _key(job)
-        credentials = await self._credentials(read_credentials(self._cluster, job, ambient=self._ambient))
+        credentials = await self._checkpoint_credentials(job)
         if isinstance(credentials, StorageError):
             facts = ArchiveFacts(attempt=action.attempt, error=credentials, finished_at=datetime.now(UTC))
         else:
@@ -139,6 +149,13 @@ class StorageDesk:
         if known is not None and known.running:
             self._archives[uid] = replace(news, running=True)
             self._mark(key)
+
+    async def _checkpoint_credentials(self, job: DiffusionTrainingJob) -> Credentials | StorageError | None:
+        """Return what opens the job's bucket; a job that may not use what it names has no Secret read for it."""
+        why = refusal(self._allow, job.metadata.namespace, job.spec)
+        if why is not None:
+            return StorageError(kind=StorageErrorKind.NOT_ALLOWED, message=why)
+        return await self._credentials(read_credentials(self._cluster, job, ambient=self._ambient))
 
     async def _credentials(self, reading: Awaitable[Credentials | None]) -> Credentials | StorageError | None:
         try:

@@ -32,6 +32,52 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | quote }}
 {{- end -}}
 {{- end -}}
 
+{{/* Reference of an image: (dict "root" $ "image" .Values.image). A digest wins over a tag. */}}
+{{- define "t2i-operator.image" -}}
+{{- $repository := .image.repository -}}
+{{- with (.root.Values.global).imageRegistry -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
+{{- if and .image.digest .image.tag -}}
+{{- printf "%s:%s@%s" $repository .image.tag .image.digest -}}
+{{- else if .image.digest -}}
+{{- printf "%s@%s" $repository .image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $repository (.image.tag | default .root.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "t2i-operator.pullSecrets" -}}
+{{- with concat (.Values.imagePullSecrets | default list) ((.Values.global).imagePullSecrets | default list) | uniq -}}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end -}}
+{{- end -}}
+
+{{/* Pod and container of the operator and of helm test: what Pod Security calls restricted, and a read-only root. */}}
+{{- define "t2i-operator.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "t2i-operator.containerSecurityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{/* "yes" where ServiceMonitor and PodMonitor are to be rendered. */}}
+{{- define "t2i-operator.monitors" -}}
+{{- if or (eq .Values.metrics.monitors "Always") (and (eq .Values.metrics.monitors "Auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PodMonitor")) -}}
+yes
+{{- end -}}
+{{- end -}}
+
 {{/* What the operator may do with jobs and their children, in each namespace that it looks after. */}}
 {{- define "t2i-operator.rules" -}}
 - apiGroups: [training.t2i.dev]

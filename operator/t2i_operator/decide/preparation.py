@@ -26,6 +26,7 @@ _TERMINAL = {StorageErrorKind.UNSUPPORTED_MODEL}
 _REASONS = {
     StorageErrorKind.ACCESS_DENIED: CheckpointReason.ACCESS_DENIED,
     StorageErrorKind.CREDENTIALS_MISSING: CheckpointReason.CREDENTIALS_MISSING,
+    StorageErrorKind.NOT_ALLOWED: CheckpointReason.STORAGE_NOT_ALLOWED,
     StorageErrorKind.ARCHIVE_FAILED: CheckpointReason.ARCHIVE_FAILED,
     StorageErrorKind.SOURCE_CHANGED: CheckpointReason.ARCHIVE_FAILED,
 }
