@@ -178,6 +178,12 @@ class PodTemplate(WireModel):
     image_pull_secrets: list[SecretReference] = Field(
         default=[], max_length=8, description="Secrets to pull the image with.", json_schema_extra=keyed_by("name")
     )
+    cache_claim: str | None = Field(
+        default=None,
+        max_length=253,
+        pattern=OBJECT_NAME_PATTERN,
+        description="PersistentVolumeClaim in the job's namespace for what may outlive a pod: compiled kernels and copies of data; ReadWriteMany for several pods. Default none: it lives as long as the pod. Example: t2i-cache.",
+    )
     termination_grace_period_seconds: int = Field(
         default=120,
         ge=1,

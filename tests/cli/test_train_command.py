@@ -69,23 +69,22 @@ def test_what_a_person_has_to_decide_is_refused_with_the_way_out(cpu_place: Plac
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "options", "words"),
+    ("change", "options", "words"),
     [
-        ("workers", {"count": 1, "gpusPerWorker": 1}, (), "--device cpu"),
-        ("training.globalBatchSize", 4, ("--processes", "3"), "change --processes"),
-        ("training.steps", 0, (), "training.steps"),
+        (("workers", {"count": 1, "gpusPerWorker": 1}), (), "--device cpu"),
+        (("training.globalBatchSize", 4), ("--processes", "3"), "change --processes"),
+        (("training.steps", 0), (), "training.steps"),
     ],
 )
 def test_mistakes_are_said_before_torch_is_loaded(
     cpu_place: Place,
     monkeypatch: pytest.MonkeyPatch,
-    path: str,
-    value: object,
+    change: tuple[str, object],
     options: tuple[str, ...],
     words: str,
 ) -> None:
     monkeypatch.setattr("t2i_cli.train_command._GPU_FILES", ())
-    ran = cpu_place.run("train", changed(cpu_place, path, value), *options)
+    ran = cpu_place.run("train", changed(cpu_place, *change), *options)
     assert (ran.status, words in ran.errors) == (2, True)
 
 

@@ -4,6 +4,8 @@ from typing import Any
 
 from t2i_api.attempt import (
     ANNOTATION_CHECKPOINT,
+    CACHE_DIRECTORY,
+    CACHE_VARIABLE,
     CONFIGURATION_DIRECTORY,
     CONTAINER_NAME,
     GPU_RESOURCE,
@@ -67,9 +69,15 @@ def _pod_spec(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, def
                 "name": "shared-memory",
                 "emptyDir": {"medium": "Memory", "sizeLimit": template.resources.shared_memory},
             },
+            *_cache_volume(template),
         ],
     }
     return {**spec, **_placement(template)}
+
+
+def _cache_volume(template: PodTemplate) -> list[dict[str, Any]]:
+    claim = template.cache_claim
+    return [] if claim is None else [{"name": "cache", "persistentVolumeClaim": {"claimName": claim}}]
 
 
 def _placement(template: PodTemplate) -> dict[str, Any]:
@@ -84,6 +92,7 @@ def _placement(template: PodTemplate) -> dict[str, Any]:
 
 
 def _container(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
+    template = job.spec.workers.template
     return {
         "name": CONTAINER_NAME,
         "image": job.spec.workers.image or default_image,
@@ -105,6 +114,7 @@ def _container(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, de
             {"name": "configuration", "mountPath": CONFIGURATION_DIRECTORY, "readOnly": True},
             {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108  # where torch expects shared memory
+            *({"name": volume["name"], "mountPath": CACHE_DIRECTORY} for volume in _cache_volume(template)),
         ],
     }
 
@@ -118,6 +128,8 @@ def _environment(job: DiffusionTrainingJob, attempt: int, beginning: Beginning) 
         "TMPDIR": SCRATCH_DIRECTORY,
         "PYTHONUNBUFFERED": "1",
     }
+    if job.spec.workers.template.cache_claim is not None:
+        ours[CACHE_VARIABLE] = CACHE_DIRECTORY
     if job.spec.checkpoint.region is not None:
         ours["AWS_REGION"] = job.spec.checkpoint.region
     environment: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in ours.items()]

@@ -138,6 +138,17 @@ def test_the_template_places_pods(
     assert template_with({f"spec.workers.template.{field}": value})["spec"][key] == value
 
 
+def test_a_claim_keeps_what_outlives_a_pod(template_with: Callable[..., dict[str, Any]]) -> None:
+    without = template_with()
+    assert "T2I_CACHE_DIRECTORY" not in environment(without)
+    assert "cache" not in {volume["name"] for volume in without["spec"]["volumes"]}
+    template = template_with({"spec.workers.template.cacheClaim": "t2i-cache"})
+    assert {"name": "cache", "persistentVolumeClaim": {"claimName": "t2i-cache"}} in template["spec"]["volumes"]
+    (container,) = template["spec"]["containers"]
+    assert {"name": "cache", "mountPath": "/cache"} in container["volumeMounts"]
+    assert environment(template)["T2I_CACHE_DIRECTORY"] == "/cache"
+
+
 def test_the_image_of_the_job_wins_over_the_operators(template_with: Callable[..., dict[str, Any]]) -> None:
     assert template_with()["spec"]["containers"][0]["image"] == "default:1"
     assert template_with({"spec.workers.image": "mine:2"})["spec"]["containers"][0]["image"] == "mine:2"
