@@ -15,7 +15,8 @@ from t2i_dev.paths import images_directory
 from t2i_dev.progress import Progress
 
 RELEASE = "bookworm"
-PACKAGES = ("ca-certificates", "python3", "python3-venv", "python3-pip")
+# The compiler and Python's headers are in the official image's reach (the first by apt, the second as they are).
+PACKAGES = ("ca-certificates", "python3", "python3-venv", "python3-pip", "python3-dev", "g++")
 # As in the official Python image: pip may install into the system, and `python` is Python 3.
 FINISH = """
 rm -f usr/lib/python3*/EXTERNALLY-MANAGED
