@@ -6,6 +6,7 @@ from t2i_api.conditions import CheckpointReason, ConditionType, State
 from t2i_api.spec_run import ArchiveMethod
 from t2i_api.status import ArchiveStatus
 from t2i_checkpoint.choose import Archive
+from t2i_operator.decide import restart
 from t2i_operator.decide.draft import Draft
 from t2i_operator.decide.progress import readable, readable_bytes
 from t2i_operator.decide.reasons import EventReason
@@ -13,7 +14,6 @@ from t2i_operator.observed import ArchiveFacts, PreflightFacts
 from t2i_operator.plan import StartArchive, StartPreflight
 
 _POLL = timedelta(seconds=1)
-_RETRY = timedelta(seconds=30)
 
 
 def archive(draft: Draft, preflight: PreflightFacts, choice: Archive, number: int) -> None:
@@ -102,7 +102,9 @@ def _failed(draft: Draft, facts: ArchiveFacts, number: int) -> None:
     draft.condition(ConditionType.CHECKPOINT_COMPATIBLE, "Unknown", CheckpointReason.ARCHIVE_FAILED, message)
     draft.condition(ConditionType.ADMITTED, "False", CheckpointReason.ARCHIVE_FAILED, message)
     draft.state(State.BLOCKED, message)
-    due = (facts.finished_at or draft.now) + _RETRY
+    ended = facts.finished_at or draft.now
+    admitted = draft.status.condition(ConditionType.ADMITTED)
+    due = ended + restart.pause_between_looks(admitted.last_transition_time if admitted else None, ended)
     if draft.now >= due:
         # It finishes or gives up what was begun; if something is left to archive, that is a new archive.
         draft.actions.append(StartPreflight(attempt=number))

@@ -20,7 +20,6 @@ from t2i_operator.observed import PreflightFacts, StorageError, StorageErrorKind
 from t2i_operator.plan import DeleteAttempt, StartPreflight
 
 _POLL = timedelta(seconds=1)
-_RETRY = timedelta(seconds=30)
 # A bucket may still be created and an endpoint corrected; the model cannot change.
 _TERMINAL = {StorageErrorKind.UNSUPPORTED_MODEL}
 _REASONS = {
@@ -122,7 +121,9 @@ def stop(draft: Draft, reason: CheckpointReason, message: str) -> None:
 
 
 def _look_again_later(draft: Draft, facts: PreflightFacts, number: int) -> None:
-    due = (facts.finished_at or draft.now) + _RETRY
+    looked = facts.finished_at or draft.now
+    admitted = draft.status.condition(ConditionType.ADMITTED)
+    due = looked + restart.pause_between_looks(admitted.last_transition_time if admitted else None, looked)
     if draft.now >= due:
         draft.actions.append(StartPreflight(attempt=number))
         draft.look_again(_POLL)

@@ -10,6 +10,7 @@ _REMEMBERED = 64
 _FIRST_DELAY = timedelta(seconds=10)
 _LONGEST_DELAY = timedelta(minutes=5)
 _HOUR = timedelta(hours=1)
+_SOONEST_LOOK, _LATEST_LOOK = timedelta(seconds=5), timedelta(seconds=30)
 
 
 def record(restarts: RestartStatus, ending: Ending, attempt: AttemptStatus, now: datetime) -> RestartStatus:
@@ -57,3 +58,12 @@ def delay(restarts: RestartStatus, now: datetime) -> timedelta:
         return timedelta(0)
     doublings: int = min(lately - 2, 16)
     return min(_LONGEST_DELAY, _FIRST_DELAY * (1 << doublings))
+
+
+def pause_between_looks(waiting_since: datetime | None, now: datetime) -> timedelta:
+    """Return how long to wait before a bucket that blocks a job is looked at again: as long as it has waited so far.
+
+    Whoever mends a Secret at once sees it go on at once; a job that waits for days asks every half minute.
+    """
+    waited = timedelta(0) if waiting_since is None else now - waiting_since
+    return min(_LATEST_LOOK, max(_SOONEST_LOOK, waited))

@@ -7,7 +7,7 @@ import pytest
 from t2i_api.spec_run import FailurePolicy
 from t2i_api.status import AttemptStatus, RestartRecord, RestartStatus
 from t2i_operator.decide.ending import Ending
-from t2i_operator.decide.restart import counted_in_window, delay, exhausted, record
+from t2i_operator.decide.restart import counted_in_window, delay, exhausted, pause_between_looks, record
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 
@@ -49,6 +49,14 @@ def test_the_delay_doubles_up_to_five_minutes(restarts: int, seconds: float) -> 
 
 def test_a_loop_of_disruptions_does_not_spin() -> None:
     assert delay(after(4, 3, 2, 1, counted=False), NOW) == timedelta(seconds=40)
+
+
+@pytest.mark.parametrize(
+    ("waited", "pause"), [(None, 5), (0, 5), (5, 5), (11, 11), (24, 24), (400_000, 30), (-3600, 5)]
+)
+def test_a_bucket_is_looked_at_again_as_soon_as_it_pays(waited: float | None, pause: float) -> None:
+    since = None if waited is None else NOW - timedelta(seconds=waited)
+    assert pause_between_looks(since, NOW) == timedelta(seconds=pause)
 
 
 def test_a_job_that_ran_for_long_restarts_at_once() -> None:

@@ -3,7 +3,6 @@
 Where no node exists, the test plays the kubelet: it writes the pods' status as the kubelet would.
 """
 
-import json
 import os
 import re
 import signal
@@ -32,7 +31,16 @@ from t2i_dev.cluster import LocalCluster
 from t2i_dev.errors import ComponentFailedError
 
 T = TypeVar("T")
-SECONDS = 40.0
+SECONDS = 60.0
+POLL_SECONDS = 0.15
+PATHS = {  # a kubectl costs as much as fifty requests
+    "job.batch": "/apis/batch/v1/namespaces/{}/jobs",
+    "pods": "/api/v1/namespaces/{}/pods",
+    "dtj": "/apis/training.t2i.dev/v1alpha1/namespaces/{}/diffusiontrainingjobs",
+    "configmap": "/api/v1/namespaces/{}/configmaps",
+    "events": "/apis/events.k8s.io/v1/namespaces/{}/events",
+    "lease": "/apis/coordination.k8s.io/v1/namespaces/{}/leases",
+}
 ALLOCATOR = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "131072"}  # as in the operator's image
 # Names of a home-made UNet, as the story has them.
 OLD_WEIGHTS = save(
@@ -53,7 +61,7 @@ def eventually(look: Callable[[], T | None], what: str, *, seconds: float = SECO
             return answer
         if time.monotonic() > deadline:
             raise AssertionError(f"did not happen within {seconds} s: {what}")
-        time.sleep(0.1)
+        time.sleep(POLL_SECONDS)
 
 
 @dataclass
@@ -123,13 +131,32 @@ class Place:
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """Return all objects of a kind."""
-        items: list[dict[str, Any]] = json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+        items: list[dict[str, Any]] = self.get(kind)["items"]
         return items
+
+    def get(self, kind: str, name: str = "", query: str = "") -> dict[str, Any]:
+        """Return one object, or the list of all."""
+        path = PATHS[kind].format(self.namespace) + (f"/{name}" if name else "") + query
+        for pause in (1, 3, None):
+            try:
+                found = self.cluster.client.find(path)
+            except OSError:  # a busy machine
+                if pause is None:
+                    raise
+                time.sleep(pause)
+            else:
+                assert found is not None, f"no {kind} {name}"
+                return found
+        raise AssertionError(path)
+
+    def events(self, reason: str) -> list[dict[str, Any]]:
+        """Return the job's events of that reason."""
+        found = [item for item in self.objects("events") if item["reason"] == reason]
+        return [item for item in found if item["regarding"]["name"] == "emoji"]
 
     def status(self, name: str = "emoji") -> dict[str, Any]:
         """Return the job's status."""
-        raw = json.loads(self.kubectl("get", "dtj", name, "-o", "json"))
-        return dict(raw.get("status") or {})
+        return dict(self.get("dtj", name).get("status") or {})
 
     def state(self, name: str = "emoji") -> str:
         """Return the STATE column."""
@@ -186,9 +213,9 @@ class Place:
 
     def pod(self, attempt: int) -> str:
         """Return the name of the attempt's only pod, once the Job controller made it."""
-        selector = f"training.t2i.dev/attempt={attempt}"
-        name = eventually(lambda: self.kubectl("get", "pods", "-l", selector, "-o", "name"), f"a pod of {attempt}")
-        return name.strip().removeprefix("pod/")
+        query = f"?labelSelector=training.t2i.dev%2Fattempt%3D{attempt}"
+        (pod,) = eventually(lambda: self.get("pods", query=query)["items"], f"a pod of {attempt}")
+        return str(pod["metadata"]["name"])
 
     def set_pod(self, name: str, phase: str, *, code: int | None = None, message: str = "") -> None:
         """Write a pod's status as the kubelet would."""
@@ -204,8 +231,7 @@ class Place:
             "state": state,
         }
         status = {"phase": phase, "containerStatuses": [container]}
-        patch = json.dumps({"status": status})
-        self.kubectl("patch", "pod", name, "--subresource=status", "--type=merge", "-p", patch)
+        self.cluster.client.merge(f"{PATHS['pods'].format(self.namespace)}/{name}/status", {"status": status})
 
 
 @pytest.fixture(scope="session")
@@ -237,14 +263,12 @@ def place(crd: LocalCluster, tmp_path: Path) -> Iterator[Place]:
     )
     operator = OperatorProcess(crd, name, tmp_path / "operator.log")
     result = Place(crd, name, name, operator, store)
-    crd.kubectl("create", "namespace", name)
-    result.kubectl(
-        *("create", "secret", "generic", "bucket"),
-        f"--from-literal=AWS_ACCESS_KEY_ID={server.access_key}",
-        f"--from-literal=AWS_SECRET_ACCESS_KEY={server.secret_key}",
-    )
+    keys = {"AWS_ACCESS_KEY_ID": server.access_key, "AWS_SECRET_ACCESS_KEY": server.secret_key}
+    crd.client.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    secret = {"metadata": {"name": "bucket"}, "stringData": keys}
+    crd.client.create(f"/api/v1/namespaces/{name}/secrets", secret)
     yield result
     if operator.process is not None and operator.process.poll() is None:
         operator.kill()
     print(operator.lines()[-20_000:])  # noqa: T201  # pytest shows it when the test fails
-    crd.kubectl("delete", "namespace", name, "--wait=false")
+    crd.client.delete(f"/api/v1/namespaces/{name}", {})

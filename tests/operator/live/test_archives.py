@@ -1,16 +1,23 @@
 """How what does not fit is put away: where it was asked for, and on a store that would make a move unsafe."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from t2i_api.job import DiffusionTrainingJob
+from t2i_api.spec_run import ArchiveMethod
+from t2i_checkpoint.archive import plan_archive
+from t2i_checkpoint.archive_decision import load_decision, record_intent
+from t2i_checkpoint.archive_documents import ArchiveAbandonment
+from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.probe import PROBE_PREFIX
 from t2i_checkpoint.store import Credentials
+from t2i_checkpoint.wanted import wanted_from
 
 pytestmark = pytest.mark.cluster
 
@@ -43,8 +50,8 @@ def checkpoint(place: Any, **fields: Any) -> dict[str, Any]:
 
 def messages(place: Any, reason: str) -> list[str]:
     """The job's events of that reason."""
-    found = json.loads(place.kubectl("get", "events", "-o", "json"))["items"]
-    return [item["message"] for item in found if item["reason"] == reason]
+    found = place.objects("events")
+    return [item["note"] for item in found if item["reason"] == reason]
 
 
 def test_an_archive_by_reference_leaves_the_bytes_and_is_not_judged_again(place: Any) -> None:
@@ -80,15 +87,21 @@ def test_a_moved_checkpoint_carries_the_jobs_label_and_the_probe_leaves_nothing_
 
 
 def test_a_store_that_ignores_a_condition_gets_a_pointer_and_a_warning_never_a_delete(
-    place: Any, careless_store: str
+    place: Any, careless_store: str, job_with: Callable[..., DiffusionTrainingJob]
 ) -> None:
     store = open_store(f"s3://t2i/{place.prefix}", endpoint=careless_store, credentials=Credentials("a", "b"))
     store.put(OLD, place.old_weights)
+    # Somebody began to move it all the same: an operator that goes on must not finish that either.
+    found = survey(store, wanted_from(job_with().spec)).judgements
+    begun = plan_archive(found, now=datetime.now(UTC), label="begun", method=ArchiveMethod.MOVE)
+    record_intent(store, begun)
     place.operator.start()
     place.apply(checkpoint=checkpoint(place, endpoint=careless_store))
     place.pod(1)
     archive = place.status()["archive"]
     assert archive["method"] == "Reference"
+    assert archive["location"] != begun.root.rstrip("/")
+    assert isinstance(load_decision(store, begun.name), ArchiveAbandonment)
     assert "condition on a copy's source" in archive["warning"]
     assert len(messages(place, "StoreNotSafe")) == 1
     assert store.read(OLD) == place.old_weights

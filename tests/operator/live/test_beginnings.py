@@ -14,7 +14,7 @@ OTHER_INPUT = {"conv_in.weight": (64, 4, 3, 3)}
 
 def attempt_document(place: Any, number: int = 1) -> dict[str, Any]:
     """What the trainer of an attempt is told."""
-    config_map = json.loads(place.kubectl("get", "configmap", f"emoji-{number}", "-o", "json"))
+    config_map = place.get("configmap", f"emoji-{number}")
     return dict(json.loads(config_map["data"]["attempt.json"]))
 
 
@@ -23,12 +23,6 @@ def environment(place: Any) -> dict[str, Any]:
     (job,) = place.objects("job.batch")
     entries = job["spec"]["template"]["spec"]["containers"][0]["env"]
     return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in entries}
-
-
-def events(place: Any, reason: str) -> list[dict[str, str]]:
-    """The job's events of that reason."""
-    found = json.loads(place.kubectl("get", "events", "-o", "json"))["items"]
-    return [item for item in found if item["reason"] == reason and item["involvedObject"]["name"] == "emoji"]
 
 
 def policy(place: Any, **fields: Any) -> dict[str, Any]:
@@ -64,9 +58,9 @@ def test_another_programs_weights_begin_a_run_at_step_0_and_stay_where_they_are(
     assert status["checkpoint"]["storedModel"]
     assert status["attempt"]["initialWeights"]["folder"] == "checkpoint-5000"
     assert place.condition("CheckpointCompatible")["reason"] == "InitialWeights"
-    (event,) = events(place, "InitialWeights")
+    (event,) = place.events("InitialWeights")
     assert event["type"] == "Warning"
-    assert "step 0" in event["message"]
+    assert "step 0" in event["note"]
     assert f"checkpoint-5000/{UNET}" in place.bucket()
 
 
@@ -80,7 +74,7 @@ def test_a_warm_start_takes_what_agrees_and_names_what_starts_fresh(place: Any) 
     status = place.status()
     assert status["attempt"]["initialWeights"]["fresh"] == 1
     assert status["checkpoint"]["firstMismatched"][0]["name"] == "conv_in.weight"
-    assert "conv_in.weight" in events(place, "InitialWeights")[0]["message"]
+    assert "conv_in.weight" in place.events("InitialWeights")[0]["note"]
 
 
 def test_initial_weights_come_from_another_prefix_by_a_secret_of_their_own(place: Any) -> None:

@@ -32,8 +32,7 @@ def last_words(code: ExitCode, *, step: int) -> str:
 
 def events(place: Any) -> dict[str, str]:
     """Reason to message of the job's events."""
-    found = json.loads(place.kubectl("get", "events", "-o", "json"))["items"]
-    return {item["reason"]: item["message"] for item in found if item["involvedObject"]["name"] == "emoji"}
+    return {item["reason"]: item["note"] for item in place.objects("events") if item["regarding"]["name"] == "emoji"}
 
 
 def audited(place: Any) -> list[dict[str, Any]]:
@@ -113,7 +112,7 @@ def test_the_operator_leaves_no_trace_of_its_framework_on_the_object(place: Any)
     written = [line for line in audited(place) if line["objectRef"]["resource"] == "diffusiontrainingjobs"]
     ours = [line for line in written if line["verb"] in {"patch", "update"} and "requestObject" in line]
     assert {line["objectRef"].get("subresource") for line in ours if line["userAgent"].startswith("t2i")} == {"status"}
-    metadata = json.loads(place.kubectl("get", "dtj", "emoji", "-o", "json"))["metadata"]
+    metadata = place.get("dtj", "emoji")["metadata"]
     assert "finalizers" not in metadata
     assert set(metadata.get("annotations", {})) <= {"kubectl.kubernetes.io/last-applied-configuration"}
 

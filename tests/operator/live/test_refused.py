@@ -45,8 +45,7 @@ def test_a_status_that_cannot_be_read_is_told_and_stops_nothing_else(place: Any)
     place.kubectl("patch", "dtj", "emoji", "--subresource=status", "--type=merge", "-p", json.dumps(broken))
 
     def told() -> list[str]:
-        items = json.loads(place.kubectl("get", "events", "-o", "json"))["items"]
-        return [item["message"] for item in items if item["reason"] == "StatusUnreadable"]
+        return [event["note"] for event in place.events("StatusUnreadable")]
 
     (message, *_) = wait_for(told, "the event")
     assert "judgedAt" in message

@@ -66,11 +66,6 @@ def _goes_by(place: Any, wanted: dict[str, Any]) -> bool:
     return all(names(found, *path) == names(wanted, *path) for path in (("status", "attempt"), ("spec", "training")))
 
 
-def events(place: Any, reason: str) -> list[str]:
-    found = json.loads(place.kubectl("get", "events", "-o", "json"))["items"]
-    return [item["message"] for item in found if item["reason"] == reason]
-
-
 def test_with_an_older_crd_nothing_begins_until_it_is_brought_up_to_date(
     place: Any, install: Callable[[dict[str, Any]], None]
 ) -> None:
@@ -84,7 +79,7 @@ def test_with_an_older_crd_nothing_begins_until_it_is_brought_up_to_date(
         assert words in message
     assert "attempt" not in place.status(), "an attempt that would begin with random weights"
     assert place.objects("job.batch") == []
-    assert any("older than the operator" in text for text in events(place, "StatusRefused"))
+    assert any("older than the operator" in event["note"] for event in place.events("StatusRefused"))
     metrics = place.operator.get("/metrics")
     assert "t2i_operator_status_refusals_total 0.0" not in metrics
     assert "t2i_operator_status_refusals_total" in metrics
@@ -92,7 +87,7 @@ def test_with_an_older_crd_nothing_begins_until_it_is_brought_up_to_date(
 
     install(render())
     place.pod(1)
-    config_map = json.loads(place.kubectl("get", "configmap", "emoji-1", "-o", "json"))
+    config_map = place.get("configmap", "emoji-1")
     assert json.loads(config_map["data"]["attempt.json"])["initialWeights"]["folder"] == "checkpoint-5000"
 
 
@@ -114,7 +109,7 @@ def test_an_attempt_is_persisted_whole_or_not_at_all(
     async def write() -> dict[str, Any]:
         cluster = await server.connect(kubeconfig=str(place.cluster.kubeconfig), context=None)
         try:
-            raw = json.loads(place.kubectl("get", "dtj", "emoji", "-o", "json"))
+            raw = place.get("dtj", "emoji")
             return await StatusWriter(cluster).write(raw, JobStatus(attempt=ATTEMPT))
         finally:
             await cluster.close()
@@ -144,7 +139,7 @@ def test_an_operator_that_was_rolled_back_ends_nothing_and_says_what_it_does_not
     message = place.condition("Succeeded")["message"]
     assert "spec.training.fasterThanLight" in message
     assert "the operator is older than the CRD: upgrade the operator" in message
-    assert len(events(place, "OperatorTooOld")) == 1
+    assert len(place.events("OperatorTooOld")) == 1
     assert len(place.objects("job.batch")) == 1, "what runs goes on"
     assert place.condition("Running")["status"] == "True"
 
