@@ -24,6 +24,9 @@ from t2i_dev.corpus.ldm import LdmConfig, UNetModel
 from t2i_trainer.beginning import Beginning, Starter
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.data.imagefolder import CaptionedPictures
+from t2i_trainer.data.opening import TrainingData
+from t2i_trainer.data.samples import PicturesInMemory
+from t2i_trainer.data.space import PixelSpace
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.model import build_unet
 from t2i_trainer.telemetry import Telemetry
@@ -86,13 +89,16 @@ def begin(job_spec: JobSpec, tmp_path: Path) -> Callable[..., Begun]:
         )
         job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=job_spec)
         telemetry = Telemetry(Progress.model_validate({"attempt": 1, "world_size": 1, "target_steps": 12, **_NOW}), 4)
+        pictures = CaptionedPictures(np.zeros((2, 3, 16, 16), np.uint8), ("a", "b"), "ab" * 32)
         starter = Starter(
             configuration=RunConfiguration(job, attempt, "cpu", tmp_path / "run"),
             world=World(Accelerator(cpu=True), 0, 0, 1, CPU),
             telemetry=telemetry,
             store=LocalStore(tmp_path / "bucket"),
             unet=build_unet(job_spec, CPU),
-            pictures=CaptionedPictures(np.zeros((2, 3, 16, 16), np.uint8), ("a", "b"), "ab" * 32),
+            pictures=TrainingData(
+                PicturesInMemory(pictures, torch.zeros(1, 8, 16), torch.zeros(2).long()), PixelSpace(2)
+            ),
             null_embedding=torch.ones(8, 16),
         )
         return Begun(starter.begin(), telemetry.progress.warm_start)

@@ -68,13 +68,6 @@ def test_a_mistake_is_named(tmp_path: Path, job_spec: JobSpec, attempt: Any, cha
     assert caught.value.code is ExitCode.BAD_CONFIGURATION
 
 
-def test_latents_are_refused_until_this_trainer_can_make_them(tmp_path: Path, job_spec: JobSpec) -> None:
-    model = {**job_spec.to_wire()["model"], "vae": {"uri": "s3://t2i/vae"}, "pixelUnshuffleFactor": 1}
-    with pytest.raises(TrainerError, match=r"model\.vae: this trainer cannot train in latent space yet") as caught:
-        read(tmp_path, job_spec, changes={"model": model})
-    assert caught.value.code is ExitCode.BAD_CONFIGURATION
-
-
 OWN_KEY, OWN_SECRET = "T2I_INITIAL_WEIGHTS_AWS_ACCESS_KEY_ID", "T2I_INITIAL_WEIGHTS_AWS_SECRET_ACCESS_KEY"
 
 

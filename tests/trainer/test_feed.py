@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from t2i_trainer.data.feed import Conditioning, Feed, to_latents, to_pixels
+from t2i_trainer.data.feed import DrawnFeed, to_latents, to_pixels
 from t2i_trainer.data.imagefolder import CaptionedPictures
+from t2i_trainer.data.samples import PicturesInMemory
 from t2i_trainer.data.sampling import SampleOrder
+from t2i_trainer.data.space import PixelSpace
 
 PICTURES = 7
 NULL = torch.full((2, 3), -1.0)
@@ -26,19 +28,20 @@ class Place:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
 
-def feed(rank: int = 0, size: int = 1, dropout: float = 0.3) -> Feed:
+def feed(rank: int = 0, size: int = 1, dropout: float = 0.3, offset_noise: float = 0.0) -> DrawnFeed:
     pixels = np.random.default_rng(0).integers(0, 256, (PICTURES, 3, 4, 4), dtype=np.uint8)
     captions = tuple(f"caption {number % 3}" for number in range(PICTURES))
     embeddings = torch.arange(3.0).view(3, 1, 1).expand(3, 2, 3)
     rows = torch.tensor([number % 3 for number in range(PICTURES)])
-    return Feed(
-        pictures=CaptionedPictures(pixels, captions, "0" * 64),
-        conditioning=Conditioning(embeddings, rows, NULL),
+    return DrawnFeed(
+        samples=PicturesInMemory(CaptionedPictures(pixels, captions, "0" * 64), embeddings, rows),
+        space=PixelSpace(2),
+        null=NULL,
         order=SampleOrder(PICTURES, seed=5, global_batch_size=6),
         world=cast("Any", Place(rank, size)),
         timesteps=1000,
         dropout=dropout,
-        unshuffle=2,
+        offset_noise=offset_noise,
     )
 
 
@@ -68,6 +71,15 @@ def test_captions_stay_with_their_pictures() -> None:
     for latent, conditioning in zip(batch.latents, batch.conditioning, strict=True):
         (row,) = [number for number in range(PICTURES) if torch.equal(known[number], latent)]
         assert conditioning.unique().tolist() == [row % 3]
+
+
+def test_offset_noise_is_the_same_over_a_channel_and_changes_no_other_number() -> None:
+    plain, shifted = feed().batch(2), feed(offset_noise=0.5).batch(2)
+    offset = shifted.noise - plain.noise
+    assert torch.allclose(offset, offset.mean(dim=(2, 3), keepdim=True), atol=1e-6)
+    assert len(set(offset.flatten().tolist())) > 6
+    for name in ("latents", "timesteps", "conditioning"):
+        assert torch.equal(getattr(plain, name), getattr(shifted, name)), name
 
 
 @pytest.mark.parametrize("factor", [1, 2, 4])

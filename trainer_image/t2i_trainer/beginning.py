@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from t2i_api.attempt import InitialWeightsDocument
     from t2i_checkpoint.store import Store
     from t2i_trainer.configuration import RunConfiguration
-    from t2i_trainer.data.imagefolder import CaptionedPictures
+    from t2i_trainer.data.opening import TrainingData
+    from t2i_trainer.non_finite import SkippedSteps
     from t2i_trainer.telemetry import Telemetry
     from t2i_trainer.world import World
 
@@ -52,6 +53,7 @@ class Beginning:
     metrics: MetricsLog
     initial_weights: InitialWeightsFacts | None
     described: str
+    skipped: tuple[SkippedSteps, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Starter:
     telemetry: Telemetry
     store: Store
     unet: torch.nn.Module
-    pictures: CaptionedPictures
+    pictures: TrainingData
     null_embedding: torch.Tensor
 
     def begin(self) -> Beginning:
@@ -128,7 +130,8 @@ class Starter:
             shutil.rmtree(directory)  # as large as three models, and scratch space is small
         renamed = "" if fetched.names is None else " under the model's new names"
         described = f"resumed from {name}{renamed}"
-        return Beginning(state, stored, metrics, fetched.manifest.initial_weights, described)
+        skipped = fetched.trainer_state.skipped
+        return Beginning(state, stored, metrics, fetched.manifest.initial_weights, described, skipped)
 
     def _state(self, initial_weights: InitialWeightsFacts | None) -> TrainingState:
         training = self.configuration.spec.training

@@ -94,8 +94,6 @@ def read_job(path: Path) -> DiffusionTrainingJob:
         raise _bad(f"{path} is no YAML: {error}") from error
     except ValidationError as error:
         raise _bad(f"{path}: {describe(error)}") from error
-    if job.spec.model.vae is not None:
-        raise _bad(f"{path}: model.vae: this trainer cannot train in latent space yet; remove it to train on pixels")
     return job
 
 

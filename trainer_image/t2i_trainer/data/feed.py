@@ -1,28 +1,27 @@
-"""Batches of one rank: pixels, noise, timesteps and conditioning of a step, ready for the device."""
+"""Batches of one rank: latents, noise, timesteps and conditioning of a step.
+
+A batch is a pure function of its step: the feed holds no position and no random state. `prefetch.py` asks ahead.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 
+from t2i_trainer.data.samples import Conditioning
 from t2i_trainer.data.sampling import SampleOrder, draw
+from t2i_trainer.data.space import to_latents, to_pixels
 
 if TYPE_CHECKING:
-    from t2i_trainer.data.imagefolder import CaptionedPictures
+    from t2i_trainer.data.samples import Samples
+    from t2i_trainer.data.space import Space
     from t2i_trainer.world import World
 
-
-@dataclass(frozen=True)
-class Conditioning:
-    """Encoded captions: `embeddings` float32 [U, T, D] of the distinct captions, `rows` says which each picture has."""
-
-    embeddings: torch.Tensor
-    rows: torch.Tensor
-    null: torch.Tensor
+__all__ = ["Batch", "Conditioning", "DrawnFeed", "Feed", "to_latents", "to_pixels"]
 
 
 @dataclass(frozen=True)
@@ -43,66 +42,76 @@ class Batch:
             conditioning=self.conditioning[start:stop],
         )
 
+    def pinned(self) -> Batch:
+        """Return a copy in memory that a GPU reads by itself."""
+        return Batch(**{field.name: getattr(self, field.name).pin_memory() for field in fields(self)})
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on the device; from pinned memory the copy is only begun."""
+        return Batch(**{field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)})
+
     def noise_sha256(self) -> str:
         """Hex SHA-256 over the noise: what tells one rank's batch from another's."""
         return hashlib.sha256(self.noise.cpu().numpy().tobytes()).hexdigest()
 
 
-class Feed:
-    """Makes the batch of any step out of what lies in memory; holds no position and no random state."""
+class Feed(Protocol):
+    """What the training loop asks for its batches."""
+
+    def batch(self, step: int) -> Batch:
+        """Return this rank's share of `step` (0 is the first), on the device; raises TrainerError, StoreError."""
+
+
+class DrawnFeed:
+    """Makes the batch of any step when it is asked for."""
 
     def __init__(  # noqa: PLR0913  # keyword-only facts of the run, one call site
         self,
         *,
-        pictures: CaptionedPictures,
-        conditioning: Conditioning,
+        samples: Samples,
+        space: Space,
+        null: torch.Tensor,
         order: SampleOrder,
         world: World,
         timesteps: int,
         dropout: float,
-        unshuffle: int,
+        offset_noise: float = 0.0,
     ) -> None:
-        self._pixels = torch.from_numpy(pictures.pixels)
-        self._unshuffle = unshuffle
-        self._conditioning = conditioning
+        self._samples = samples
+        self._space = space
+        self._null = null
         self._order = order
         self._world = world
         self._timesteps = timesteps
         self._dropout = dropout
+        self._offset_noise = offset_noise
 
     def batch(self, step: int) -> Batch:
-        """Return this rank's share of `step` (0 is the first)."""
+        """Make the batch, and copy it to the device."""
+        return self.on_host(step).to(self._world.device)
+
+    def on_host(self, step: int) -> Batch:
+        """Make the batch in plain memory; may be called by several threads."""
         world, order = self._world, self._order
         indices = order.indices(step, world.rank, world.size)
-        rows = torch.from_numpy(order.rows(indices))
-        latents = to_latents(self._pixels[rows], self._unshuffle)
+        self._samples.expect(order.shards_from(step))
+        taken = self._samples.take(order.rows(indices))
+        latents = self._space.latents(taken.stored, order.seed, indices)
         draws = [
             draw(
-                order.seed, int(index), timesteps=self._timesteps, dropout=self._dropout, shape=tuple(latents.shape[1:])
+                order.seed,
+                int(index),
+                timesteps=self._timesteps,
+                dropout=self._dropout,
+                shape=tuple(latents.shape[1:]),
+                offset=self._offset_noise,
             )
             for index in indices
         ]
-        noise = torch.from_numpy(np.stack([each.noise for each in draws]))
-        known = self._conditioning
         dropped = torch.tensor([each.drops_caption for each in draws])
-        texts = known.embeddings[known.rows[rows]]
-        texts = torch.where(dropped[:, None, None], known.null, texts)
-        device = world.device
         return Batch(
-            latents=latents.to(device, non_blocking=True),
-            noise=noise.to(device, non_blocking=True),
-            timesteps=torch.tensor([each.timestep for each in draws]).to(device, non_blocking=True),
-            conditioning=texts.to(device, non_blocking=True),
+            latents=latents,
+            noise=torch.from_numpy(np.stack([each.noise for each in draws])),
+            timesteps=torch.tensor([each.timestep for each in draws]),
+            conditioning=torch.where(dropped[:, None, None], self._null, taken.texts),
         )
-
-
-def to_latents(pixels: torch.Tensor, unshuffle: int) -> torch.Tensor:
-    """Map uint8 [N, 3, R, R] to float32 [N, 3 f^2, R/f, R/f] in [-1, 1]."""
-    scaled = pixels.float() / 127.5 - 1.0
-    return torch.nn.functional.pixel_unshuffle(scaled, unshuffle) if unshuffle > 1 else scaled
-
-
-def to_pixels(latents: torch.Tensor, unshuffle: int) -> torch.Tensor:
-    """The inverse of `to_latents`, clamped and rounded: uint8 [N, 3, R, R]."""
-    pixels = torch.nn.functional.pixel_shuffle(latents, unshuffle) if unshuffle > 1 else latents
-    return ((pixels.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from t2i_trainer.data.permutation import Permutation
+
+if TYPE_CHECKING:
+    from t2i_trainer.data.shard_order import ShardOrder
 
 
 class Stream(IntEnum):
@@ -22,15 +26,17 @@ class Stream(IntEnum):
     TRAINING = 0
     PICTURES = 1
     DROPOUT = 2
+    LATENTS = 3
 
 
 @dataclass(frozen=True)
 class SampleOrder:
-    """The endless sequence of epochs over `size` samples, cut into global batches."""
+    """The endless sequence of epochs over `size` samples, cut into global batches; `shards`: their order in shards."""
 
     size: int
     seed: int
     global_batch_size: int
+    shards: ShardOrder | None = None
 
     def indices(self, step: int, rank: int, world_size: int) -> NDArray[np.int64]:
         """Return the global sample indices that `rank` trains on in `step` (0 is the first)."""
@@ -44,8 +50,20 @@ class SampleOrder:
         rows = np.empty_like(indices)
         for epoch in np.unique(epochs):
             chosen = epochs == epoch
-            rows[chosen] = Permutation(self.size, self.seed, int(epoch))(positions[chosen])
+            rows[chosen] = self._rows_of(int(epoch), positions[chosen])
         return rows
+
+    def shards_from(self, step: int) -> tuple[int, ...]:
+        """Return the shards that are needed at `step` and soon after it, in the order of need."""
+        if self.shards is None:
+            return ()
+        epoch, position = divmod(step * self.global_batch_size, self.size)
+        return self.shards.shards_from(epoch, position)
+
+    def _rows_of(self, epoch: int, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self.shards is not None:
+            return self.shards.rows(epoch, positions)
+        return Permutation(self.size, self.seed, epoch)(positions)
 
 
 @dataclass(frozen=True)
@@ -57,11 +75,20 @@ class Draw:
     noise: NDArray[np.float32]
 
 
-def draw(seed: int, index: int, *, timesteps: int, dropout: float, shape: tuple[int, ...]) -> Draw:
-    """Return the draw of the sample with this global index."""
+def draw(  # noqa: PLR0913  # keyword-only facts of the run
+    seed: int, index: int, *, timesteps: int, dropout: float, shape: tuple[int, ...], offset: float = 0.0
+) -> Draw:
+    """Return the draw of the sample with this global index.
+
+    `offset` is the strength of noise that is constant over each channel
+    (https://www.crosslabs.org/blog/diffusion-with-offset-noise); it is drawn last, so that 0 changes no other number.
+    """
     generator = generator_for(seed, Stream.TRAINING, index)
     time, drop = generator.random(2)
     noise = generator.standard_normal(shape, dtype=np.float32)
+    if offset > 0:
+        channels = (shape[0],) + (1,) * (len(shape) - 1)
+        noise += np.float32(offset) * generator.standard_normal(channels, dtype=np.float32)
     return Draw(min(int(time * timesteps), timesteps - 1), bool(drop < dropout), noise)
 
 

@@ -1,0 +1,201 @@
+"""From pictures to shards: the same bytes every time, gone on with after a kill, and nothing hidden."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from t2i_checkpoint.local import LocalStore
+from t2i_trainer.data.shard_file import ShardReader
+from t2i_trainer.data.shard_index import INDEX, RECIPE, read_index
+from t2i_trainer.errors import TrainerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of ours catches it."""
+
+
+class DyingStore(LocalStore):
+    """A directory whose writer dies before its nth write, or right after it."""
+
+    def __init__(self, root: Path, write: int, *, after: bool) -> None:
+        super().__init__(root)
+        self._left = write
+        self._after = after
+
+    def _hit(self, write: Callable[[], None]) -> None:
+        self._left -= 1
+        if self._left == 0 and not self._after:
+            raise Killed
+        write()
+        if self._left == 0:
+            raise Killed
+
+    def put(self, key: str, data: bytes) -> None:
+        self._hit(lambda: LocalStore.put(self, key, data))
+
+    def create(self, key: str, data: bytes) -> None:
+        self._hit(lambda: LocalStore.create(self, key, data))
+
+    def upload(self, key: str, path: Path) -> None:
+        self._hit(lambda: LocalStore.upload(self, key, path))
+
+
+def tree(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and ".t2i" not in str(path)
+    }
+
+
+def add_to_metadata(source: Path, **row: str) -> None:
+    with (source / "metadata.jsonl").open("a") as file:
+        file.write("\n" + json.dumps(row))
+
+
+def test_shards_hold_the_samples_in_the_order_of_the_source(
+    make_workshop: Callable[[str], Any], tmp_path: Path
+) -> None:
+    workshop = make_workshop("latents")
+    done = workshop.encode(LocalStore(tmp_path / "out"))
+    assert [shard.samples for shard in done.index.shards] == [3, 3, 3, 1]
+    assert done.index.recipe.sample_shape == (8, 8, 8)
+    captions = []
+    for shard in done.index.shards:
+        reader = ShardReader(tmp_path / "out" / shard.path, done.index.recipe, shard.samples, shard.path)
+        captions += reader.captions()
+    lines = (workshop.source / "metadata.jsonl").read_text().splitlines()
+    assert captions == [json.loads(line)["text"] for line in lines]
+    assert [report.samples for report in workshop.reports][-1] == 10
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("write", range(1, 12))
+def test_killed_at_any_write_a_second_run_ends_with_the_same_bytes(
+    make_workshop: Callable[[str], Any],
+    tmp_path: Path,
+    write: int,
+    after: bool,  # noqa: FBT001
+) -> None:
+    workshop = make_workshop("pixels")
+    workshop.encode(LocalStore(tmp_path / "whole"))
+    with pytest.raises(Killed):
+        workshop.encode(DyingStore(tmp_path / "broken", write, after=after))
+    survivor = LocalStore(tmp_path / "broken")
+    assert (read_index(survivor) is not None) == (write == 11 and after)
+    workshop.encode(survivor)
+    assert tree(tmp_path / "broken") == tree(tmp_path / "whole")
+
+
+def test_a_finished_shard_is_not_read_again(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    workshop = make_workshop("pixels")
+    with pytest.raises(Killed):
+        workshop.encode(DyingStore(tmp_path / "out", 7, after=False))
+    for name in ("red-circle.png", "red-square.png", "green-circle.png"):
+        (workshop.source / name).unlink()
+    done = workshop.encode(LocalStore(tmp_path / "out"))
+    assert (done.progress.kept, done.progress.samples, done.index.samples) == (6, 10, 10)
+
+
+def test_a_finished_set_is_left_alone_and_another_one_is_refused(
+    make_workshop: Callable[[str], Any], tmp_path: Path
+) -> None:
+    workshop, store = make_workshop("pixels"), LocalStore(tmp_path / "out")
+    workshop.encode(store)
+    before = tree(tmp_path / "out")
+    assert workshop.encode(store).progress.kept == 10
+    with pytest.raises(TrainerError, match=r"samplesPerShard: 4, there 3.*Nothing was changed"):
+        workshop.encode(store, samples_per_shard=4)
+    store.delete([INDEX])
+    with pytest.raises(TrainerError, match="samplesPerShard: 4, there 3"):
+        workshop.encode(store, samples_per_shard=4)
+    assert tree(tmp_path / "out") == {name: digest for name, digest in before.items() if name != INDEX}
+
+
+def test_a_broken_picture_ends_the_run_or_is_counted(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    workshop = make_workshop("pixels")
+    (workshop.source / "broken.png").write_bytes(b"\x89PNG no more")
+    add_to_metadata(workshop.source, file_name="broken.png", text="nothing")
+    with pytest.raises(TrainerError, match=r"broken\.png is no readable picture"):
+        workshop.encode(LocalStore(tmp_path / "refused"))
+    done = workshop.encode(LocalStore(tmp_path / "skipped"), skip_broken=True)
+    assert (done.index.samples, done.index.broken_count, done.progress.broken) == (10, 1, 1)
+    assert "broken.png is no readable picture" in done.broken[0]
+
+
+def test_a_damaged_shard_is_made_again_as_the_message_says(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    workshop, store = make_workshop("pixels"), LocalStore(tmp_path / "out")
+    shard = workshop.encode(store).index.shards[1]
+    before = tree(tmp_path / "out")
+    store.delete([INDEX, shard.path, shard.path.replace(".safetensors", ".json")])
+    assert workshop.encode(store).progress.kept == 3
+    assert tree(tmp_path / "out") == before
+
+
+def write_tar(path: Path, files: dict[str, bytes]) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def test_tars_give_what_the_folder_gives(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    workshop = make_workshop("pixels")
+    folder = workshop.encode(LocalStore(tmp_path / "folder"), samples_per_shard=5)
+    rows = [json.loads(line) for line in (workshop.source / "metadata.jsonl").read_text().splitlines()]
+    pictures = {row["file_name"]: (workshop.source / row["file_name"]).read_bytes() for row in rows}
+    workshop.empty_source()
+    for number in range(2):
+        files = {}
+        for row in rows[5 * number : 5 * number + 5]:
+            stem = "set/" + row["file_name"].removesuffix(".png")
+            files[f"{stem}.png"] = pictures[row["file_name"]]
+            plain = number == 0
+            files[f"{stem}.txt" if plain else f"{stem}.json"] = (row["text"] if plain else json.dumps(row)).encode()
+        write_tar(workshop.source / f"{number}.tar", files)
+    tars = workshop.encode(LocalStore(tmp_path / "tars"), samples_per_shard=5)
+    assert [shard.sha256 for shard in tars.index.shards] == [shard.sha256 for shard in folder.index.shards]
+    # Shards never cross a tar: with three samples each, a tar makes two.
+    assert [s.samples for s in workshop.encode(LocalStore(tmp_path / "t3")).index.shards] == [3, 2, 3, 2]
+
+
+def test_a_tar_member_that_lacks_its_half_is_broken(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    workshop = make_workshop("pixels")
+    picture = (workshop.source / "red-circle.png").read_bytes()
+    workshop.empty_source()
+    write_tar(
+        workshop.source / "a.tar", {"1.png": picture, "1.txt": b"a red circle", "2.txt": b"alone", "3.png": picture}
+    )
+    with pytest.raises(TrainerError, match=r"a\.tar/2 has no picture"):
+        workshop.encode(LocalStore(tmp_path / "refused"))
+    done = workshop.encode(LocalStore(tmp_path / "skipped"), skip_broken=True)
+    assert (done.index.samples, done.index.broken_count) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("data.parquet", "Parquet files, for which this installation has no reader"),
+        ("readme", "holds neither metadata"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_way_out(
+    make_workshop: Callable[[str], Any], tmp_path: Path, name: str, message: str
+) -> None:
+    workshop = make_workshop("pixels")
+    workshop.empty_source()
+    (workshop.source / name).write_bytes(b"PAR1")
+    with pytest.raises(TrainerError, match=message):
+        workshop.encode(LocalStore(tmp_path / "out"))
+    assert not (tmp_path / "out" / RECIPE).exists()

@@ -1,0 +1,50 @@
+"""From the bytes of a picture file to a training picture: RGB, square, of the job's resolution.
+
+The rule, for every source: the EXIF orientation is applied, transparency lies on white, the shorter side is scaled to
+the resolution (Lanczos), and the middle is cut out.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from t2i_api.progress import ExitCode
+from t2i_trainer.errors import TrainerError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Pillow's own bound on decompression bombs is a warning at this size and an error at twice of it.
+_MAXIMUM_PICTURE_PIXELS = 100_000_000
+
+
+class BrokenPictureError(TrainerError):
+    """One sample cannot be used; the others can."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ExitCode.DATA_INVALID, message)
+
+
+def decode_picture(raw: bytes, resolution: int, where: str) -> NDArray[np.uint8]:
+    """Return uint8 [3, R, R]; raises BrokenPictureError naming `where`."""
+    try:
+        with Image.open(io.BytesIO(raw)) as opened:
+            if opened.width * opened.height > _MAXIMUM_PICTURE_PIXELS:
+                raise BrokenPictureError(
+                    f"{where} has {opened.width} x {opened.height} pixels, at most {_MAXIMUM_PICTURE_PIXELS}"
+                )
+            picture: Image.Image = ImageOps.exif_transpose(opened)
+            if picture.has_transparency_data:
+                layer = picture.convert("RGBA")
+                picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+            picture = picture.convert("RGB")
+    # Pillow's plugins raise what their parsers meet; the ones named here are those its own documentation tells of.
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BrokenPictureError(f"{where} is no readable picture: {error}") from error
+    if picture.size != (resolution, resolution):
+        picture = ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)
+    return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)

@@ -1,0 +1,144 @@
+"""Captioned pictures in tars: files of one sample share their name up to the first dot and stand side by side.
+
+Format: https://github.com/webdataset/webdataset#the-webdataset-format. `<key>.jpg|jpeg|png|webp` is the picture; its
+caption is `<key>.txt` or a field of `<key>.json`. Members are read, never unpacked: no name in a tar becomes a path.
+"""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from t2i_api.progress import ExitCode
+from t2i_trainer.data.imagefolder import text_of
+from t2i_trainer.data.pictures import BrokenPictureError
+from t2i_trainer.data.sources import SourceSample
+from t2i_trainer.errors import TrainerError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from t2i_api.spec_model import Data
+    from t2i_checkpoint.store import ObjectInfo, Store
+    from t2i_trainer.data.sources import Part
+
+_PICTURES = ("jpg", "jpeg", "png", "webp")
+_MAXIMUM_MEMBER_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class WebDataset:
+    """All tars below a prefix, in the order of their keys; each is downloaded whole to `scratch` while it is read."""
+
+    store: Store
+    tars: tuple[ObjectInfo, ...]
+    data: Data
+    scratch: Path
+    sha256: str
+
+    @property
+    def count(self) -> None:
+        """Unknown before the tars are read."""
+        return
+
+    @property
+    def parts(self) -> Sequence[Part]:
+        """One part a tar."""
+        return tuple(TarPart(self.store, info.key, self.data, self.scratch) for info in self.tars)
+
+
+@dataclass(frozen=True)
+class TarPart:
+    """One tar."""
+
+    store: Store
+    key: str
+    data: Data
+    scratch: Path
+
+    def samples(self, skip: int) -> Iterator[SourceSample]:
+        """Yield the samples after `skip`; the tar lies on disk meanwhile, a picture in memory until it is used."""
+        where = f"{self.store.uri}/{self.key}"
+        with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
+            path = Path(folder) / "part.tar"
+            self.store.download(self.key, path)
+            try:
+                with tarfile.open(path, "r:") as tar:
+                    for number, (key, members) in enumerate(_groups(tar)):
+                        if number >= skip:
+                            yield _sample(tar, members, self.data, f"{where}/{key}")
+            except tarfile.TarError as error:
+                raise TrainerError(
+                    ExitCode.DATA_INVALID, f"{where} is no whole, uncompressed tar: {error}. Write it anew"
+                ) from error
+
+
+def _groups(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
+    """Yield each sample's key and its members by extension; neighbours with the same key belong together."""
+    key, members = "", dict[str, tarfile.TarInfo]()
+    for member in tar:
+        if not member.isreg():
+            continue
+        folder, slash, name = member.name.rpartition("/")
+        stem, _, extension = name.partition(".")
+        if not stem:
+            continue  # .DS_Store and the like
+        if folder + slash + stem != key and members:
+            yield key, members
+            members = {}
+        key = folder + slash + stem
+        members[extension.lower()] = member
+    if members:
+        yield key, members
+
+
+def _sample(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], data: Data, where: str) -> SourceSample:
+    try:
+        caption = _caption(tar, members, data, where)
+        raw = _read(tar, _picture(members, where), where)
+    except BrokenPictureError as error:
+        return SourceSample(where, None, _raising(error))
+    return SourceSample(where, caption, lambda: raw)
+
+
+def _picture(members: Mapping[str, tarfile.TarInfo], where: str) -> tarfile.TarInfo:
+    for extension in _PICTURES:
+        if extension in members:
+            return members[extension]
+    raise BrokenPictureError(f"{where} has no picture ({', '.join(_PICTURES)}): {', '.join(members)}")
+
+
+def _caption(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], data: Data, where: str) -> str:
+    try:
+        if "txt" in members:
+            return _read(tar, members["txt"], where).decode().strip()
+        if "json" in members:
+            row = json.loads(_read(tar, members["json"], where))
+            if isinstance(row, dict):
+                return text_of(row, data.caption_field, f"{where}.json", "captionField")
+    except ValueError as error:
+        raise BrokenPictureError(f"{where}: its caption is no UTF-8 text or no JSON: {error}") from error
+    except TrainerError as error:
+        raise BrokenPictureError(str(error)) from error
+    raise BrokenPictureError(f"{where} has no caption (txt, json): {', '.join(members)}")
+
+
+def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> bytes:
+    if member.size > _MAXIMUM_MEMBER_BYTES:
+        raise BrokenPictureError(f"{where}: {member.name} has {member.size} bytes, at most {_MAXIMUM_MEMBER_BYTES}")
+    file = tar.extractfile(member)
+    return b"" if file is None else file.read()
+
+
+class _raising:  # noqa: N801  # a function with a memory
+    """Raises a fault when the sample is asked for its bytes."""
+
+    def __init__(self, error: BrokenPictureError) -> None:
+        self._error = error
+
+    def __call__(self) -> bytes:
+        raise self._error
