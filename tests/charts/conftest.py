@@ -1,5 +1,6 @@
 """Real Helm, the chart rendered by it, and the operator run with exactly what the chart's Deployment gives it."""
 
+import functools
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import yaml
 
 from t2i_dev.cluster import LocalCluster
 from t2i_dev.paths import repository_root
-from t2i_dev.tools import HELM
+from t2i_dev.tools import HELM, KUBERNETES
 
 T = TypeVar("T")
 CHART = repository_root() / "charts" / "t2i-operator"
@@ -28,6 +29,7 @@ SECONDS = 60.0
 Rendered = list[dict[str, Any]]
 Render = Callable[..., Rendered]
 Helm = Callable[..., subprocess.CompletedProcess[str]]
+Right = tuple[str, str, dict[str, str]]
 
 
 @pytest.fixture(scope="session")
@@ -45,6 +47,9 @@ def helm(helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
     def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
         command = [str(helm_program), *arguments]
+        if arguments[0] in {"template", "lint"}:
+            # Without a cluster Helm 4 assumes the Kubernetes that it was built with, Helm 3 one of 2020.
+            command.append(f"--kube-version={KUBERNETES.version}")
         return subprocess.run(
             command, input=stdin, capture_output=True, text=True, check=False, env=environment, timeout=300
         )
@@ -62,14 +67,18 @@ def chart() -> Path:
 def render(helm: Helm) -> Render:
     """Render the chart with values as `--set` takes them, or with `values` as a document."""
 
-    def rendered(*settings: str, values: dict[str, Any] | None = None, flags: tuple[str, ...] = ()) -> Rendered:
-        arguments = [f"--namespace={NAMESPACE}", *(f"--set={each}" for each in settings), *flags, "--values=-"]
-        result = helm("template", "t2i-operator", str(CHART), *arguments, stdin=json.dumps(values or {}))
+    @functools.cache
+    def rendered(document: str, *arguments: str) -> Rendered:
+        result = helm("template", "t2i-operator", str(CHART), *arguments, "--values=-", stdin=document)
         assert result.returncode == 0, result.stderr
         # The CRD is 200 kB of YAML: the C parser reads it in a tenth of the time.
         return [document for document in yaml.load_all(result.stdout, yaml.CSafeLoader) if document]
 
-    return rendered
+    def with_values(*settings: str, values: dict[str, Any] | None = None, flags: tuple[str, ...] = ()) -> Rendered:
+        arguments = [f"--namespace={NAMESPACE}", *(f"--set={each}" for each in settings), *flags]
+        return rendered(json.dumps(values or {}), *arguments)
+
+    return with_values
 
 
 @dataclass
@@ -88,18 +97,28 @@ class Installed:
         """The operator's name for the authorizer."""
         return f"system:serviceaccount:{self.namespace}:{self.release}"
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, stdin: str | None = None) -> str:
         """Run Helm on the cluster; fails with its words."""
-        result = self.helm(*arguments, f"--kubeconfig={self.cluster.kubeconfig}", f"--namespace={self.namespace}")
+        where = (f"--kubeconfig={self.cluster.kubeconfig}", f"--namespace={self.namespace}")
+        result = self.helm(*arguments, *where, stdin=stdin)
         assert result.returncode == 0, f"helm {' '.join(arguments)}\n{result.stderr}\n{result.stdout}"
         return result.stdout
 
-    def install(self, *settings: str, chart: Path = CHART) -> str:
-        """Install or upgrade; takes over a CRD that another test applied with kubectl."""
-        return self.run(
-            *("upgrade", "--install", self.release, str(chart), "--create-namespace", "--take-ownership"),
-            *(f"--set={each}" for each in settings),
-        )
+    def install(
+        self,
+        *settings: str,
+        chart: Path = CHART,
+        values: dict[str, Any] | None = None,
+        take_ownership: bool = True,
+    ) -> None:
+        """Install or upgrade with settings as `--set` takes them, or flags.
+
+        `take_ownership`: of a CRD that another test applied with kubectl or another release left.
+        """
+        flags = [each if each.startswith("--") else f"--set={each}" for each in settings]
+        flags += ["--take-ownership"] if take_ownership else []
+        command = ("upgrade", "--install", self.release, str(chart), "--values=-", *flags)
+        self.run(*command, stdin=json.dumps(values or {}))
 
     def get(self, kind: str, *name: str, namespace: str = "") -> dict[str, Any]:
         """Return an object or a list."""
@@ -110,15 +129,22 @@ class Installed:
 
     def may(self, verb: str, resource: str, *, user: str = "", **attributes: str) -> bool:
         """Ask the API server's authorizer; `resource` is `group/plural[/subresource]`, the operator is who asks."""
-        group, plural, subresource = (*resource.split("/"), "")[:3]
-        asked = {"verb": verb, "group": group, "resource": plural, "subresource": subresource, **attributes}
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
-            "spec": {"user": user or self.account, "groups": self._groups(user), "resourceAttributes": asked},
-        }
-        answer = self.cluster.kubectl("create", "-f", "-", "-o", "json", stdin=json.dumps(review))
-        return bool(json.loads(answer)["status"]["allowed"])
+        (allowed,) = self.allowed([(verb, resource, attributes)], user=user).values()
+        return allowed
+
+    def allowed(self, rights: list[Right], *, user: str = "") -> dict[str, bool]:
+        """Ask for several at once; what is asked, in words, and the answer."""
+        reviews = []
+        for verb, resource, attributes in rights:
+            group, plural, subresource = (*resource.split("/"), "")[:3]
+            asked = {"verb": verb, "group": group, "resource": plural, "subresource": subresource, **attributes}
+            who = {"user": user or self.account, "groups": self._groups(user)}
+            kind = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
+            reviews.append({**kind, "spec": {**who, "resourceAttributes": asked}})
+        output = 'jsonpath={.status.allowed}{"\\n"}'
+        answers = self.cluster.kubectl("create", "-f", "-", "-o", output, stdin=yaml.safe_dump_all(reviews)).split()
+        words = [" ".join([verb, resource, *attributes.values()]) for verb, resource, attributes in rights]
+        return dict(zip(words, (answer == "true" for answer in answers), strict=True))
 
     def _groups(self, user: str) -> list[str]:
         accounts = [] if user else ["system:serviceaccounts", f"system:serviceaccounts:{self.namespace}"]
@@ -152,6 +178,25 @@ class Installed:
             )
         self.operators.append(process)
         return RunningOperator(process, log, kubeconfig)
+
+    @staticmethod
+    def job(namespace: str, name: str, **checkpoint: Any) -> dict[str, Any]:
+        """Return a small job as a document."""
+        return {
+            "apiVersion": "training.t2i.dev/v1alpha1",
+            "kind": "DiffusionTrainingJob",
+            "metadata": {"name": name, "namespace": namespace},
+            "spec": {
+                "model": {
+                    "unet": {"preset": "tiny"},
+                    "textEncoder": {"uri": "s3://t2i/models/minilm"},
+                    "pixelUnshuffleFactor": 2,
+                },
+                "data": {"uri": "s3://t2i/data/emoji", "resolution": 32},
+                "training": {"steps": 100, "globalBatchSize": 32, "learningRate": 0.001},
+                "checkpoint": {"uri": f"s3://t2i/{namespace}/{name}", "everySteps": 10, **checkpoint},
+            },
+        }
 
     def stop(self) -> None:
         """End every process."""
