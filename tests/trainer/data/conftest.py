@@ -51,8 +51,10 @@ class Workshop:
         shutil.rmtree(self.source)
         self.source.mkdir()
 
-    def encode(self, destination: Store, *, samples_per_shard: int = 3, **changes: Any) -> Encoded:
-        """Encode into shards of a few samples, two in a window."""
+    def encode(
+        self, destination: Store, *, samples_per_shard: int = 3, window_shards: int = 2, **changes: Any
+    ) -> Encoded:
+        """Encode into shards of a few samples."""
         from t2i_trainer.data.encode import Encoding  # noqa: PLC0415
         from t2i_trainer.data.encoding import recipe_of  # noqa: PLC0415
         from t2i_trainer.data.sources import open_source  # noqa: PLC0415
@@ -64,7 +66,7 @@ class Workshop:
             destination=destination,
             encoders=self.encoders,
             recipe=recipe.model_copy(update={"samples_per_shard": samples_per_shard, "encoding_batch": 2, **changes}),
-            window_shards=2,
+            window_shards=window_shards,
             scratch=self.scratch,
             report=self.reports.append,
         ).run()

@@ -26,34 +26,30 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class EncodeOptions:
-    """What is no part of the job; sizes as `t2i data encode` documents them."""
+    """What is no part of the job; sizes as `t2i data encode` documents them. `scratch` is a folder of ours alone."""
 
+    scratch: Path
     shard_mib: int = 256
     window_shards: int = DEFAULT_WINDOW_SHARDS
     skip_broken: bool = False
     device: str = "auto"
 
 
-def encode_job(  # noqa: PLR0913  # one call site, each of another kind
-    spec: JobSpec,
-    source: Store,
-    destination: Store,
-    scratch: Path,
-    options: EncodeOptions,
-    report: Callable[[EncodeProgress], None],
+def encode_job(
+    spec: JobSpec, source: Store, destination: Store, options: EncodeOptions, report: Callable[[EncodeProgress], None]
 ) -> Encoded:
-    """Encode `source` for the job into `destination`; `scratch` is a folder of ours. Raises TrainerError, StoreError."""
+    """Encode `source` for the job into `destination`; raises TrainerError, StoreError."""
     device = _device(options.device)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)  # two runs give the same bytes
-    pictures = open_source(source, spec.data, scratch)
-    encoders = _load(spec, scratch, device)
+    pictures = open_source(source, spec.data, options.scratch)
+    encoders = _load(spec, options.scratch, device)
     return Encoding(
         source=pictures,
         destination=destination,
         encoders=encoders,
         recipe=recipe_of(spec, pictures, encoders, shard_mib=options.shard_mib, skip_broken=options.skip_broken),
         window_shards=options.window_shards,
-        scratch=scratch,
+        scratch=options.scratch,
         report=report,
     ).run()
 
