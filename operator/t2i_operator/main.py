@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from t2i_api.attempt import KIND
-from t2i_operator import logs, watch
+from t2i_operator import logs, signals, watch
 from t2i_operator.apply import Applier
 from t2i_operator.cache import JobCache, JobKey
 from t2i_operator.cluster import TRAINING_JOBS, Cluster, ClusterError
@@ -83,17 +83,22 @@ class Parts:
 
 async def run(settings: Settings) -> int:
     """Serve, wait to lead, lead; returns the exit status."""
+    stop = signals.listen()
     parts = await Parts.build(settings)
     readiness = Readiness()
     server = HttpServer(parts.telemetry.registry, lambda: readiness.reason)
     await server.start(settings.metrics_host, settings.metrics_port)
     log.info("listening", extra={"host": settings.metrics_host, "port": server.port})
     try:
-        await _wait_for_crd(parts.cluster, readiness)
+        if not await signals.unless(stop, _wait_for_crd(parts.cluster, readiness)):
+            log.info("stopping on a signal")
+            return 0
         readiness.reason = ""  # standing by is ready: a rollout waits for nobody
-        await parts.lease.acquire()
         try:
-            return await _lead(parts)
+            if not await signals.unless(stop, parts.lease.acquire()):
+                log.info("stopping on a signal")
+                return 0
+            return await _lead(parts, stop)
         finally:
             await parts.lease.release()
     finally:
@@ -101,7 +106,7 @@ async def run(settings: Settings) -> int:
         await parts.cluster.close()
 
 
-async def _lead(parts: Parts) -> int:
+async def _lead(parts: Parts, stop: asyncio.Event) -> int:
     settings, cluster, queue = parts.settings, parts.cluster, parts.queue
     desk = StorageDesk(
         cluster,
@@ -125,14 +130,15 @@ async def _lead(parts: Parts) -> int:
     tasks = [asyncio.create_task(queue.work(reconcile), name=f"worker {n}") for n in range(settings.workers)]
     tasks.append(asyncio.create_task(_resync(settings, cluster, parts.cache), name="resync"))
     tasks.append(asyncio.create_task(parts.lease.keep(), name="lease"))
+    signalled = asyncio.create_task(stop.wait(), name="signal")  # one that came before Kopf listened
     pump = asyncio.create_task(watch.pump(*kopf_parts, settings.namespaces), name="pump")
-    done, pending = await asyncio.wait([*tasks, pump], return_when=asyncio.FIRST_COMPLETED)
+    done, pending = await asyncio.wait([*tasks, pump, signalled], return_when=asyncio.FIRST_COMPLETED)
     for task in pending:
         task.cancel()
     await asyncio.gather(*pending, return_exceptions=True)
     desk.close()
     await poller.close()
-    if done == {pump} and pump.exception() is None:
+    if done <= {pump, signalled} and all(task.exception() is None for task in done):
         log.info("stopping on a signal")
         return 0
     for task in done:

@@ -1,4 +1,4 @@
-"""Every command of docs/install.md in its order, on real pods: `helm test` passes where only restricted pods may run."""
+"""Every command of docs/install.md in its order, on real pods: `helm test` passes where only restricted pods run."""
 
 import os
 import re
