@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from t2i_api.spec_training import Compile
+from t2i_api.spec_training import Compile, Precision
 from t2i_trainer.compilation import compile_whole, naming_the_setting
 from t2i_trainer.data.sampling import seed_dropout
 from t2i_trainer.diffusion import ForwardProcess, sample_losses
@@ -23,6 +23,7 @@ from t2i_trainer.step_stream import LENGTH, LOSS, NORM, OWN_NORM, SKIPPED, STOPS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
 
     from t2i_api.job import JobSpec
     from t2i_trainer.checkpointing.state import TrainingState
@@ -96,7 +97,7 @@ class TrainStep:
     def _losses(self, part: Batch) -> torch.Tensor:
         latents, noise, timesteps = part.latents, part.noise, part.timesteps
         noisy = self._forward.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
-        with self._world.accelerator.autocast():
+        with self._arithmetic():
             prediction = self._model(noisy, timesteps, encoder_hidden_states=part.conditioning, return_dict=False)[0]
         return sample_losses(prediction, self._forward.target(latents, noise, timesteps))
 
@@ -134,6 +135,12 @@ class TrainStep:
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         for start in range(0, self._share, self._micro_batch):
             yield batch.part(start, start + self._micro_batch)
+
+    def _arithmetic(self) -> AbstractContextManager[object]:
+        """Forward passes in bfloat16 where the job says so; weights, gradients and moments stay in float32."""
+        if self._training.precision is Precision.FP32:
+            return nullcontext()
+        return torch.autocast(self._world.device.type, dtype=torch.bfloat16)
 
     def _clear_gradients(self) -> None:
         for parameter in self._parameters:

@@ -49,13 +49,7 @@ def _train(run: Run) -> None:
     spec = run.configuration.spec
     run.begin()
     while run.state.step < spec.training.steps:
-        run.saver.look()
-        with run.speed.waiting():
-            batch = run.feed.batch(run.state.step)
-        run.watch.before(batch)
-        run.step.take(batch, run.watch.loss_limit)
-        run.watch.after(batch)
-        run.hear(run.step.stream.ready())
+        batch = run.advance()
         if run.watch.roll_back is not None:
             run.go_back()
         if run.watch.is_evaluation_due:
@@ -99,6 +93,17 @@ class Run:
             self.step.warm_up(batch)
             self.speed.begin(batch)
         self._enter_training()
+
+    def advance(self) -> Batch:
+        """Take one step and hear the one before; returns the batch that it was taken on."""
+        self.saver.look()
+        with self.speed.waiting():
+            batch = self.feed.batch(self.state.step)
+        self.watch.before(batch)
+        self.step.take(batch, self.watch.loss_limit)
+        self.watch.after(batch)
+        self.hear(self.step.stream.ready())
+        return batch
 
     def hear(self, results: Iterator[StepResult]) -> None:
         """Take note of what steps measured."""
