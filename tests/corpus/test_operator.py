@@ -10,6 +10,7 @@ from t2i_dev.corpus.placed import PlacedCorpus
 from t2i_dev.corpus.row import Row, Then
 from t2i_dev.corpus.table import ROWS
 from t2i_operator.preflight import Keys, run_preflight
+from t2i_operator.probes import Probes
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if not row.only_with_text_encoder], ids=lambda row: row.name)
@@ -20,7 +21,7 @@ def test_the_operator_says_the_same(
     then_of: Callable[[Choice], Then],
 ) -> None:
     job = corpus.job(row, "s3")
-    facts = run_preflight(job, 1, Keys(checkpoint=corpus.credentials))
+    facts = run_preflight(job, 1, Keys(checkpoint=corpus.credentials), Probes())
     assert facts.error is None, facts.error
     assert facts.survey is not None
     choice = choose(facts.survey, job.spec.checkpoint.on_incompatible)

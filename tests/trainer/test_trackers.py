@@ -130,7 +130,7 @@ def test_tensorboard_files_lie_beside_the_checkpoints(job_spec: JobSpec, tmp_pat
 
 
 def scalars(path: Path) -> dict[str, list[tuple[int, float]]]:
-    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader  # type: ignore[import-untyped]  # noqa: PLC0415  # seconds
+    from tensorboard.backend.event_processing.event_file_loader import EventFileLoader  # noqa: PLC0415  # seconds
 
     found: dict[str, list[tuple[int, float]]] = {}
     for event in EventFileLoader(str(path)).Load():
