@@ -10,6 +10,8 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from pydantic.alias_generators import to_camel
+
 from t2i_api.progress import ExitCode
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.expectations import ExpectationCheck, bands_of
@@ -103,7 +105,8 @@ class Watch:
         if gap is None:
             return
         if self._world.leads:
-            self._metrics.note(self._state.step, "evaluation", asdict(gap))
+            told = {to_camel(name): value for name, value in asdict(gap).items()}
+            self._metrics.note(self._state.step, "evaluation", told)
         self._telemetry.noticed.evaluated({"right": gap.right, "wrong": gap.wrong, "null": gap.null})
         self._tell(findings, self._state.step)
 

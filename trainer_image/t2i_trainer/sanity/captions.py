@@ -47,8 +47,8 @@ def judge_gap(gap: CaptionGap, *, step: int, passes: float, trivial: float) -> l
             "at encoder_hidden_states, at the UNet's cross-attention blocks and at whether captions differ at all"
         )
         return [Finding(name=FindingName.CAPTIONS_IGNORED, severity=Severity.ERROR, step=step, sentence=text)]
-    ready = step >= STEPS and passes >= PASSES and gap.right < trivial
-    if ready and gap.reaction < _DEAF * gap.target_power and gap.significance < _CLEAR:
+    ready = step >= STEPS and passes >= PASSES
+    if ready and gap.right < trivial and gap.reaction < _DEAF * gap.target_power and gap.significance < _CLEAR:
         text = (
             f"after {passes:.0f} passes over the data the model hardly reacts to captions (loss {gap.right:.4f} with "
             f"the right one, {gap.wrong:.4f} with a wrong one): captions and pictures do not belong together. Look at "

@@ -44,6 +44,7 @@ _EARLY_BATCHES = 8
 _BASELINE_STEPS = 100
 # A few evaluations of its own: is conditioning connected, is it understood at the end of the gate and later on.
 _EVALUATIONS = frozenset({1, GATE_STEPS, 1000, 3000, 10_000, 30_000, 100_000, 300_000})
+_OUTPUT_WEIGHT = f"{movement.OUTPUT_LAYER}weight"
 # Fourier features are drawn once and never trained.
 _UNTRAINED = ("time_proj.weight",)
 # Attention over a single place is 1 whatever the query: no gradient reaches these.
@@ -204,7 +205,9 @@ class SanityGate:
             return found
         now = self._weights.split(numbers)
         still = movement.still_tensors(self._baseline, now, span)
-        found += movement.judge_movement(self._weights.names, still, step, steps)
+        output = [each for name, each in zip(self._weights.names, now, strict=True) if name.startswith(_OUTPUT_WEIGHT)]
+        is_zero = bool(output) and not any(each.any() for each in output)
+        found += movement.judge_movement(self._weights.names, still, step, steps, output_is_zero=is_zero)
         if steps >= 2 * spec.training.ema.every_steps:
             average = self._average.split(self._average.look())
             moved = not bool(np.all(still))

@@ -81,9 +81,9 @@ class LearningCheck:
         if due is None or step < due or len(self._losses) < self.window:
             return []
         found = self._whole(step)
-        if not found and step >= _QUARTER_PATIENCE * due:
-            found = self._by_quarter(step)
-        return found
+        if FindingName.TRIVIAL_ANSWER in self._said or step < _QUARTER_PATIENCE * due:
+            return found
+        return self._by_quarter(step)
 
     def _whole(self, step: int) -> list[Finding]:
         mean, level = sum(self._losses) / len(self._losses), self.levels.mean_trivial

@@ -65,12 +65,14 @@ def still_tensors(
     )
 
 
-def judge_movement(names: Sequence[str], still: NDArray[np.bool_], step: int, steps: int) -> list[Finding]:
-    """Name what stood still for `steps` steps."""
+def judge_movement(
+    names: Sequence[str], still: NDArray[np.bool_], step: int, steps: int, *, output_is_zero: bool = False
+) -> list[Finding]:
+    """Name what stood still for `steps` steps; an output layer of zeros keeps everything before it still as well."""
     stuck = [name for name, each in zip(names, still, strict=True) if each]
     if not stuck:
         return []
-    if len(stuck) == len(names):
+    if len(stuck) == len(names) and not output_is_zero:
         text = (
             f"not one weight moved in {steps} steps: the optimizer is not stepped, holds other parameters than the "
             "model's, or its learning rate is 0. Look at how the optimizer is built"
@@ -84,7 +86,7 @@ def judge_movement(names: Sequence[str], still: NDArray[np.bool_], step: int, st
         )
         found.append(Finding(name=FindingName.OUTPUT_LAYER_STUCK, severity=Severity.ERROR, step=step, sentence=text))
     others = [name for name in stuck if not name.startswith(OUTPUT_LAYER)]
-    if others:
+    if others and not (found and output_is_zero):
         text = (
             f"{len(others)} of {len(names)} tensors did not move in {steps} steps ({_some(others)}): they get no "
             "gradient. Look for requires_grad=False, a detach, or layers that the forward pass leaves out"

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # E silu(z)^2 and E |silu(z)| for z ~ N(0, 1), by quadrature.
 SILU_POWER = 0.3557
-SILU_SIZE = 0.4230
+SILU_SIZE = 0.3992
 RANDOM_OUTPUT_POWER = SILU_POWER / 3
 # A channel's power is that of one random projection of features that are much alike at every pixel: 0.119 times a
 # chi-squared number with one degree of freedom for each output channel, whose mean has variance 2 / channels.
@@ -108,8 +108,8 @@ def learning_deadline(rates: Sequence[float], out_features: int, target_power: f
     """Return the first step by which a run must have left the trivial answer; None beyond the rates given.
 
     AdamW moves each weight by about the learning rate a step. All 9 C weights of an output number moving together
-    change it by their number times the mean feature (0.42), so the output can travel the target's own size once the
-    rates add up to sqrt(E y^2) / (0.42 x 9 C). We ask for ten times that, and for 50 steps at least: Adam's second
+    change it by their number times the mean feature (0.40), so the output can travel the target's own size once the
+    rates add up to sqrt(E y^2) / (0.40 x 9 C). We ask for ten times that, and for 50 steps at least: Adam's second
     moment, whose memory is 1000 steps, makes the first ones large and rough.
     """
     needed = _CROSSINGS * math.sqrt(target_power) / (SILU_SIZE * out_features)
