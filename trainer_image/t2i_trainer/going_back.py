@@ -40,10 +40,8 @@ def go_back(configuration: RunConfiguration, world: World, store: Store, state: 
             f"{wish.finding.sentence}. There is no checkpoint of a step before {wish.before} to go back to",
         )
     directory = configuration.run_directory / "going-back"
-    if world.leads_pod:
-        shutil.rmtree(directory, ignore_errors=True)
-        fetch_checkpoint(store, name, wanted_of(configuration.spec, architecture_of(state.unet)), directory)
-    world.wait()
+    wanted, reader = wanted_of(configuration.spec, architecture_of(state.unet)), configuration.attempt.writer
+    world.run_where(world.leads_pod, lambda: fetch_checkpoint(store, name, wanted, directory, reader))
     step = state.step
     load_checkpoint(open_fetched(directory), state)
     known, state.step = state.step, step

@@ -105,6 +105,12 @@ class Saver:
             self._telemetry.blocked_by_save(time.monotonic() - began_at)
         self._in_flight = InFlight(state.step, folder, began_at, answer)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether the uploading process has nothing to do; rank 0 knows, the others see nothing of it."""
+        known = self._in_flight
+        return known is None or known.answer is None or known.answer.done()
+
     def look(self) -> None:
         """Note a save that has come to its end since, on rank 0; raises TrainerError if it failed."""
         known = self._in_flight
@@ -121,7 +127,7 @@ class Saver:
 
     def _wait(self) -> None:
         known = self._in_flight
-        self._world.attend(lambda: known is None or known.answer is None or known.answer.done())
+        self._world.attend(lambda: self.is_idle)
         self.look()
         if known is not None and not self._world.leads:  # which hear of the commit here
             self._telemetry.knows_checkpoint(known.folder, known.step)
