@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from t2i_dev.cluster import LocalCluster
+from t2i_dev.paths import repository_root
+from t2i_dev.processes import wait_until
 from t2i_dev.s3_server import S3Server
 
 
@@ -30,6 +32,16 @@ def control_plane() -> Iterator[LocalCluster]:
     """API server, controllers, scheduler and S3 server without a node; tests keep apart by namespaces of their own."""
     with LocalCluster.start(_cluster_name("api"), node=False, with_owner=True) as cluster:
         yield cluster
+
+
+@pytest.fixture(scope="session")
+def crd(control_plane: LocalCluster) -> LocalCluster:
+    """The control plane with the custom resource installed; whoever installs another version puts this one back."""
+    control_plane.kubectl("apply", "--server-side", "--force-conflicts", "-f", str(repository_root() / "crds"))
+    # `kubectl wait` fails while the new CRD has no conditions yet.
+    served = "/apis/training.t2i.dev/v1alpha1/diffusiontrainingjobs"
+    wait_until(lambda: control_plane.client.get(served) is not None, "the new kind", timeout_seconds=60)
+    return control_plane
 
 
 @pytest.fixture(scope="session")

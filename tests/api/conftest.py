@@ -2,14 +2,11 @@
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from t2i_dev.cluster import LocalCluster
-
-REPOSITORY = Path(__file__).parents[2]
 
 VALID: dict[str, Any] = {
     "apiVersion": "training.t2i.dev/v1alpha1",
@@ -52,10 +49,6 @@ def job_with() -> Callable[[dict[str, Any]], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def api_server(control_plane: LocalCluster) -> LocalCluster:
+def api_server(crd: LocalCluster) -> LocalCluster:
     """The API server with our CRD established."""
-    control_plane.kubectl("apply", "--server-side", "-f", str(REPOSITORY / "crds"))
-    control_plane.kubectl(
-        "wait", "--for=condition=Established", "crd/diffusiontrainingjobs.training.t2i.dev", "--timeout=30s"
-    )
-    return control_plane
+    return crd

@@ -22,13 +22,11 @@ import yaml
 from safetensors.numpy import save
 
 from t2i_api.attempt import CONTAINER_NAME
-from t2i_api.crd import render
 from t2i_api.presets import PRESETS
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import Credentials, Store
 from t2i_checkpoint.unet import unet_architecture
 from t2i_dev.cluster import LocalCluster
-from t2i_dev.errors import ComponentFailedError
 
 T = TypeVar("T")
 SECONDS = 60.0
@@ -232,23 +230,6 @@ class Place:
         }
         status = {"phase": phase, "containerStatuses": [container]}
         self.cluster.client.merge(f"{PATHS['pods'].format(self.namespace)}/{name}/status", {"status": status})
-
-
-@pytest.fixture(scope="session")
-def crd(control_plane: LocalCluster) -> LocalCluster:
-    """The control plane with the custom resource installed."""
-    control_plane.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(render()))
-    eventually(lambda: _serves_jobs(control_plane), "the API server serves the new kind")
-    return control_plane
-
-
-def _serves_jobs(cluster: LocalCluster) -> bool:
-    # `kubectl wait` fails while the new CRD has no conditions yet.
-    try:
-        cluster.kubectl("get", "diffusiontrainingjobs.training.t2i.dev", "-A")
-    except ComponentFailedError:
-        return False
-    return True
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def install(place: Any) -> Iterator[Callable[[dict[str, Any]], None]]:
     """Install a CRD and wait until the API server goes by it; in the end it is this release's again."""
 
     def install(crd: dict[str, Any]) -> None:
-        place.cluster.kubectl("apply", "-f", "-", stdin=yaml.safe_dump(crd))
+        place.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", stdin=yaml.safe_dump(crd))
         wanted = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]
         deadline = time.monotonic() + 60
         while not _goes_by(place, wanted):
