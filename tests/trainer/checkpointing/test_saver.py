@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.manifest import Manifest
 
 NULL = torch.ones(8, 16)
+UPLOADER = "t2i_trainer.checkpointing.uploader"
 
 
 class QuietBatch:
@@ -83,7 +84,8 @@ class Run:
 
     @property
     def uploader(self) -> psutil.Process:
-        (child,) = psutil.Process().children()
+        # Other tests of this process may have servers of their own.
+        (child,) = (each for each in psutil.Process().children() if UPLOADER in each.cmdline())
         return child
 
     def metric(self, name: str) -> float:
