@@ -4,7 +4,7 @@ Under pytest-xdist every worker has its own; a test run that is killed leaves cl
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,11 @@ from t2i_dev.processes import wait_until
 from t2i_dev.s3_server import S3Server
 
 
-def _cluster_name(kind: str) -> str:
+@pytest.fixture(scope="session")
+def cluster_name() -> Callable[[str], str]:
+    """Return the name of this process's cluster of a kind."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
-    return f"test-{kind}-{worker}-{os.getpid()}"
+    return lambda kind: f"test-{kind}-{worker}-{os.getpid()}"
 
 
 @pytest.fixture(scope="session")
@@ -28,9 +30,9 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[LocalCluster]:
+def control_plane(cluster_name: Callable[[str], str]) -> Iterator[LocalCluster]:
     """API server, controllers, scheduler and S3 server without a node; tests keep apart by namespaces of their own."""
-    with LocalCluster.start(_cluster_name("api"), node=False, with_owner=True) as cluster:
+    with LocalCluster.start(cluster_name("api"), node=False, with_owner=True) as cluster:
         yield cluster
 
 
@@ -45,15 +47,15 @@ def crd(control_plane: LocalCluster) -> LocalCluster:
 
 
 @pytest.fixture(scope="session")
-def local_cluster() -> Iterator[LocalCluster]:
+def local_cluster(cluster_name: Callable[[str], str]) -> Iterator[LocalCluster]:
     """The full cluster, which runs pods; tests keep apart by namespaces of their own."""
-    with LocalCluster.start(_cluster_name("node"), with_owner=True) as cluster:
+    with LocalCluster.start(cluster_name("node"), with_owner=True) as cluster:
         yield cluster
 
 
 @pytest.fixture(scope="session")
-def process_cluster() -> Iterator[LocalCluster]:
+def process_cluster(cluster_name: Callable[[str], str]) -> Iterator[LocalCluster]:
     """A control plane with the node that runs pods as plain processes."""
-    with LocalCluster.start(_cluster_name("processes"), node=False, with_owner=True) as cluster:
+    with LocalCluster.start(cluster_name("processes"), node=False, with_owner=True) as cluster:
         cluster.add_process_node()
         yield cluster

@@ -33,6 +33,13 @@ Right = tuple[str, str, dict[str, str]]
 
 
 @pytest.fixture(scope="session")
+def control_plane(cluster_name: Callable[[str], str]) -> Iterator[LocalCluster]:
+    """A control plane for charts alone: they install other releases of the CRD than the other tests go by."""
+    with LocalCluster.start(cluster_name("charts"), node=False, with_owner=True) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
 def helm_program() -> Path:
     """Helm 4; `make test-helm3` puts Helm 3 in its place."""
     return HELM.directory / "helm"
