@@ -43,7 +43,7 @@ test-unit: .venv/.synced ## Tests of pure logic, of the trainer and of what the 
 	$(RUN) pytest -q -n 2 --dist loadfile -m "not cluster and not end_to_end"
 
 test-cluster: .venv/.synced ## Tests against the real API server and S3 server (minutes)
-	$(RUN) pytest -q -m "cluster and not end_to_end"
+	$(RUN) pytest -q -n 2 --dist loadfile -m "cluster and not end_to_end"
 
 test-end-to-end: .venv/.synced ## The short demo on real pods, with assertions on cluster and bucket (minutes)
 	$(RUN) pytest -q -m end_to_end
