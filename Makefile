@@ -7,7 +7,7 @@ RUN := $(UV) run --frozen --no-sync
 CRD := crds/training.t2i.dev_diffusiontrainingjobs.yaml
 CHART_CRD := charts/t2i-operator/files/training.t2i.dev_diffusiontrainingjobs.yaml
 
-.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-stores crash-matrix planted-bugs format crds chart-readme test-helm3 images bench cluster-up cluster-down clean
+.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-stores crash-matrix kill-matrix planted-bugs format crds chart-readme test-helm3 images bench cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -53,6 +53,9 @@ test-stores: .venv/.synced ## The tests of checkpoints on SeaweedFS, a second S3
 
 crash-matrix: .venv/.synced ## Kill, stop and fault every side effect of save, archive and restore; write docs/crash-matrix.md
 	$(RUN) t2i-dev crash-matrix --write docs/crash-matrix.md
+
+kill-matrix: .venv/.synced ## Kill training runs at 50 random moments on 1, 2 and 4 processes; write docs/kill-matrix.md
+	$(RUN) t2i-dev kill-matrix --write docs/kill-matrix.md
 
 planted-bugs: .venv/.synced ## Plant known mistakes into a copy of the tree: the tests must turn red for each
 	$(RUN) t2i-dev planted-bugs

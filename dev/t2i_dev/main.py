@@ -11,6 +11,7 @@ from t2i_dev.corpus import command as corpus_commands
 from t2i_dev.crash.report import crash_matrix
 from t2i_dev.demo.command import demo
 from t2i_dev.errors import DevelopmentError
+from t2i_dev.kill_matrix.command import kill_matrix
 from t2i_dev.planted_bugs.command import planted_bugs
 from t2i_dev.progress import Progress
 from t2i_dev.setup import prepare
@@ -54,6 +55,7 @@ def tools(
 commands.command()(demo)
 commands.command("planted-bugs")(planted_bugs)
 commands.command("crash-matrix")(crash_matrix)
+commands.command("kill-matrix")(kill_matrix)
 
 
 def app() -> None:

@@ -1,0 +1,114 @@
+"""Chains of killed runs beside calm ones, checked against each other; and the table that tells of them."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from t2i_dev.kill_matrix.board import Phase
+from t2i_dev.kill_matrix.bucket import Bucket
+from t2i_dev.kill_matrix.chain import Chain, Killed, random_kills
+from t2i_dev.kill_matrix.evidence import TOLERANCE, Losses, compare, last_weights, row_faults, rows_of, sample_faults
+from t2i_dev.kill_matrix.job import BATCH, RETAIN, Place, job_at
+
+PHASES = tuple(Phase)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A chain to be run: always on the same world (then everything is bit-equal), or on one after the other."""
+
+    name: str
+    worlds: Sequence[int]
+    kills: int
+
+
+@dataclass(frozen=True)
+class Result:
+    """One chain that came to its end."""
+
+    plan: Plan
+    kills: tuple[Killed, ...]
+    attempts: int
+    losses: Losses
+    same_weights: bool
+    faults: tuple[str, ...]
+
+
+PLANS = (Plan("one process", (1,), 18), Plan("two processes", (2,), 14), Plan("1, 2, 4, 1 processes", (1, 2, 4, 1), 18))
+
+
+def run_plans(  # noqa: PLR0913  # keyword-only options of one command
+    folder: Path, place: Place, plans: Sequence[Plan], *, steps: int, seed: int = 1, scale: float = 1.0
+) -> tuple[Result, ...]:
+    """Run every plan, a chain after the other until its kills are done."""
+    pictures = place.prepare()
+    kills = random_kills(seed, PHASES)
+    calm: dict[int, Path] = {}
+    results = []
+    for plan in plans:
+        left, round_ = max(1, round(plan.kills * scale)), 0
+        while left > 0:
+            round_ += 1
+            name = f"{plan.name.replace(', ', '-').replace(' ', '-')}-{round_}"
+            chain = _chain(folder, place, name, plan.worlds, steps)
+            chain.run(kills, left)
+            left -= len(chain.kills)
+            first = plan.worlds[0]
+            if first not in calm:
+                reference = _chain(folder, place, f"calm-{first}", (first,), steps)
+                reference.run(kills, 0)
+                calm[first] = reference.bucket.root
+            results.append(_result(plan, chain, calm[first], steps, pictures))
+    return tuple(results)
+
+
+def _chain(folder: Path, place: Place, name: str, worlds: Sequence[int], steps: int) -> Chain:
+    bucket = Bucket(place.directory / name, RETAIN)
+    return Chain(name, folder / name, bucket, job_at(place, name, steps=steps), worlds)
+
+
+def _result(plan: Plan, chain: Chain, calm: Path, steps: int, pictures: int) -> Result:
+    wild, reference = rows_of(chain.bucket.root), rows_of(calm)
+    faults = [*chain.faults, *row_faults(wild, steps)]
+    faults += sample_faults(chain.folder, wild, batch=BATCH, pictures=pictures)
+    losses = compare(reference, wild) if len(wild) == len(reference) else Losses(identical=False, furthest=float("inf"))
+    same = last_weights(chain.bucket.root, steps) == last_weights(calm, steps)
+    if len(set(plan.worlds)) == 1 and not (losses.identical and same):
+        faults.append(f"the run differs from the undisturbed one, by up to {losses.furthest:.1e} in its losses")
+    if losses.furthest > TOLERANCE:
+        faults.append(f"losses are up to {losses.furthest:.1e} from those of the undisturbed run")
+    return Result(plan, tuple(chain.kills), chain.attempts, losses, same, tuple(faults))
+
+
+def table(results: Sequence[Result], steps: int, seconds: float) -> str:
+    """Return the tables as Markdown."""
+    kills = [kill for result in results for kill in result.kills]
+    attempts, faults = (sum(counts) for counts in zip(*((r.attempts, len(r.faults)) for r in results), strict=True))
+    summary = f"{len(kills)} kills in {attempts} attempts of {len(results)} runs of {steps} steps"
+    lines = [
+        f"**{summary}, {seconds / 60:.0f} minutes; {faults} faults.**",
+        "",
+        "| run on | kills | attempts | losses | weights, averages, moments | faults |",
+        "|---|---|---|---|---|---|",
+    ]
+    for result in results:
+        apart = "bit-equal" if result.losses.identical else f"within {result.losses.furthest:.1e}"
+        weights = "bit-equal" if result.same_weights else "differ in rounding"
+        wrong = "; ".join(result.faults) or "none"
+        lines.append(
+            f"| {result.plan.name} | {len(result.kills)} | {result.attempts} | {apart} | {weights} | {wrong} |"
+        )
+    lines += [
+        "",
+        "Which moments were met:",
+        "",
+        "| phase | SIGKILL | SIGKILL of one rank | SIGTERM | SIGTERM of one rank |",
+    ]
+    lines.append("|---|---|---|---|---|")
+    met = Counter((kill.met, kill.kill.described) for kill in kills)
+    columns = ("SIGKILL", "SIGKILL of one rank", "SIGTERM", "SIGTERM of one rank")
+    for phase in PHASES:
+        counts = " | ".join(str(met[phase, column]) for column in columns)
+        lines.append(f"| {phase.name.lower().replace('_', ' ')} | {counts} |")
+    return "\n".join(lines) + "\n"
