@@ -81,6 +81,8 @@ bench: .venv/.synced ## Measure what docs/benchmarks.md reports
 	$(RUN) python bench/preflight.py
 	$(RUN) python bench/verdict.py
 	$(RUN) python bench/archive.py --big-gib 0
+	$(RUN) python bench/train_cpu.py
+	$(RUN) python bench/save.py
 
 cluster-up: .venv/.synced ## Start a local cluster to play with
 	$(RUN) t2i-dev cluster up
