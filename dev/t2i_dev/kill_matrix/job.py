@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from t2i_dev.planted_faults import captioned_set
+from t2i_dev import captioned_set
 
 RETAIN = 2
 BATCH = 4
