@@ -67,6 +67,11 @@ def finish(cluster: LocalCluster, manifest: str) -> str:
     return cluster.kubectl("logs", f"job/{name}")
 
 
+def wait_for_a_ready_pod(cluster: LocalCluster, name: str) -> None:
+    # Not `wait pod -l`: it fails at once while the Job controller has made no pod yet (seen in CI).
+    cluster.kubectl("wait", "--for=jsonpath={.status.ready}=1", f"job/{name}", "--timeout=60s")
+
+
 def pod_of(cluster: LocalCluster, name: str) -> dict[str, Any]:
     (pod,) = json.loads(cluster.kubectl("get", "pods", "-l", f"job-name={name}", "-o", "json"))["items"]
     return dict(pod)
@@ -93,7 +98,7 @@ def test_host_and_pods_share_one_s3_endpoint(cluster: LocalCluster) -> None:
 
 def test_pods_find_services_by_name_and_the_host_reaches_pods(cluster: LocalCluster) -> None:
     cluster.kubectl("apply", "-f", "-", stdin=job("serve", ["python", "-c", SERVE]))
-    cluster.kubectl("wait", "--for=condition=ready", "pod", "-l", "job-name=serve", "--timeout=60s")
+    wait_for_a_ready_pod(cluster, "serve")
     service = {
         "apiVersion": "v1",
         "kind": "Service",
@@ -122,7 +127,7 @@ def test_the_scheduler_counts_gpus(cluster: LocalCluster) -> None:
     gpus = {"limits": {"nvidia.com/gpu": "6"}}
     sleep = ["sleep", "60"]
     cluster.kubectl("apply", "-f", "-", stdin=job("first", sleep, resources=gpus))
-    cluster.kubectl("wait", "--for=condition=ready", "pod", "-l", "job-name=first", "--timeout=60s")
+    wait_for_a_ready_pod(cluster, "first")
     cluster.kubectl("apply", "-f", "-", stdin=job("second", sleep, resources=gpus))
 
     def refused() -> bool:
@@ -131,7 +136,7 @@ def test_the_scheduler_counts_gpus(cluster: LocalCluster) -> None:
 
     wait_until(refused, "the refusal", timeout_seconds=30, poll_seconds=0.2)
     cluster.kubectl("delete", "job", "first", "--cascade=foreground")
-    cluster.kubectl("wait", "--for=condition=ready", "pod", "-l", "job-name=second", "--timeout=60s")
+    wait_for_a_ready_pod(cluster, "second")
     cluster.kubectl("delete", "job", "second", "--cascade=foreground")
 
 
@@ -175,7 +180,7 @@ def test_a_second_node_cluster_runs_beside_it_and_leaves_nothing(cluster: LocalC
     assert second.network is not None
     load_images(second, [IMAGE], QUIET)
     second.kubectl("apply", "-f", "-", stdin=job("running", ["sleep", "60"]))
-    second.kubectl("wait", "--for=condition=ready", "pod", "-l", "job-name=running", "--timeout=60s")
+    wait_for_a_ready_pod(second, "running")
     processes = [each.process for each in second.components()]
     traces = _traces(second)
     assert all(traces.values()), "each kind of trace is seen while the cluster runs"
