@@ -34,12 +34,12 @@ class Telemetry:
         """Return telemetry over these live parts."""
         registry = CollectorRegistry()
         registry.register(_LiveState(cache, queue_depth, leading))
-        count, seconds = metrics.OPERATOR_RECONCILES, metrics.OPERATOR_RECONCILE_SECONDS
-        refusals = metrics.OPERATOR_STATUS_REFUSALS
+        count, seconds = metrics.operator.RECONCILES, metrics.operator.RECONCILE_SECONDS
+        refusals = metrics.operator.STATUS_REFUSALS
         return cls(
             registry,
-            Counter(count.name, count.help, count.labels, registry=registry),
-            Histogram(seconds.name, seconds.help, seconds.labels, registry=registry, buckets=_BUCKETS),
+            Counter(count.name, count.help, count.label_names, registry=registry),
+            Histogram(seconds.name, seconds.help, seconds.label_names, registry=registry, buckets=_BUCKETS),
             Counter(refusals.name, refusals.help, registry=registry),
         )
 
@@ -52,12 +52,12 @@ class _LiveState(Collector):
 
     def collect(self) -> Iterable[MetricFamily]:
         """Return every family, with a sample for each live job."""
-        depth, leader = metrics.OPERATOR_QUEUE_DEPTH, metrics.OPERATOR_LEADER
+        depth, leader = metrics.operator.QUEUE_DEPTH, metrics.operator.LEADER
         yield GaugeMetricFamily(depth.name, depth.help, value=self._queue_depth())
         yield GaugeMetricFamily(leader.name, leader.help, value=float(self._leading()))
         families = {
-            metric.name: GaugeMetricFamily(metric.name, metric.help, labels=metric.labels)
-            for metric in metrics.OPERATOR_METRICS
+            metric.name: GaugeMetricFamily(metric.name, metric.help, labels=metric.label_names)
+            for metric in metrics.JOB_METRICS
             if metric.name.startswith("t2i_job_")
         }
         for raw in self._cache:
@@ -77,14 +77,14 @@ def _samples(raw: RawObject) -> Iterable[Sample]:
     except ValidationError:
         return  # the reconcile says so
     for condition in status.conditions:
-        yield metrics.JOB_CONDITION, [*job, condition.type, condition.status, condition.reason], 1.0
-    yield metrics.JOB_ATTEMPT, job, float(status.attempt.number if status.attempt else 0)
+        yield metrics.job.CONDITION_NOW, [*job, condition.type, condition.status, condition.reason], 1.0
+    yield metrics.job.ATTEMPT, job, float(status.attempt.number if status.attempt else 0)
     yield from _restarts(status, job)
     if status.checkpoint is not None and status.checkpoint.verdict is not None:
         for kind in VerdictKind:
-            yield metrics.JOB_VERDICT, [*job, kind.value], float(kind is status.checkpoint.verdict)
+            yield metrics.job.VERDICT_NOW, [*job, kind.value], float(kind is status.checkpoint.verdict)
     if status.archive is not None:
-        yield metrics.JOB_ARCHIVED_BYTES, job, float(status.archive.bytes_done)
+        yield metrics.job.ARCHIVED_BYTES, job, float(status.archive.bytes_done)
     yield from _progress(status, job)
 
 
@@ -96,22 +96,22 @@ def _restarts(status: JobStatus, job: list[str]) -> Iterable[Sample]:
     if forgotten > 0:
         by_cause["Earlier"] = forgotten
     for cause, count in by_cause.items():
-        yield metrics.JOB_RESTARTS, [*job, cause], float(count)
+        yield metrics.job.RESTARTS, [*job, cause], float(count)
 
 
 def _progress(status: JobStatus, job: list[str]) -> Iterable[Sample]:
     progress = status.progress
     if progress is None:
         return
-    yield metrics.JOB_STEP, job, float(progress.step)
+    yield metrics.job.STEP, job, float(progress.step)
     if progress.target_steps:
-        yield metrics.JOB_PROGRESS, job, min(1.0, progress.step / progress.target_steps)
+        yield metrics.job.PROGRESS, job, min(1.0, progress.step / progress.target_steps)
     if progress.loss is not None:
-        yield metrics.JOB_LOSS, job, progress.loss
+        yield metrics.job.LAST_LOSS, job, progress.loss
     for finding in progress.findings:
-        yield metrics.JOB_FINDING, [*job, finding.name, finding.severity], 1.0
+        yield metrics.job.FINDING, [*job, finding.name, finding.severity], 1.0
     if progress.last_checkpoint_at is not None:
-        yield metrics.JOB_CHECKPOINT_TIMESTAMP, job, progress.last_checkpoint_at.timestamp()
+        yield metrics.job.CHECKPOINT_TIMESTAMP, job, progress.last_checkpoint_at.timestamp()
 
 
 def outcome_of(error: Exception) -> str:

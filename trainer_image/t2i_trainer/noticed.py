@@ -27,12 +27,12 @@ class NoticedMetrics:
     """The metrics of what a run notices about itself."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        findings, quartiles = names.TRAINER_FINDINGS, names.TRAINER_LOSS_QUARTILE
-        evaluation, expected = names.TRAINER_EVALUATION_LOSS, names.TRAINER_AS_EXPECTED
-        skipped, rollbacks = names.TRAINER_SKIPPED_STEPS, names.TRAINER_ROLLBACKS
-        self._findings = Counter(findings.name, findings.help, findings.labels, registry=registry)
-        self._quartiles = Gauge(quartiles.name, quartiles.help, quartiles.labels, registry=registry)
-        self._evaluation = Gauge(evaluation.name, evaluation.help, evaluation.labels, registry=registry)
+        findings, quartiles = names.trainer.FINDINGS, names.trainer.LOSS_BY_TIMESTEP
+        evaluation, expected = names.trainer.EVALUATION_LOSS, names.trainer.AS_EXPECTED
+        skipped, rollbacks = names.trainer.SKIPPED, names.trainer.ROLLBACKS
+        self._findings = Counter(findings.name, findings.help, findings.label_names, registry=registry)
+        self._quartiles = Gauge(quartiles.name, quartiles.help, quartiles.label_names, registry=registry)
+        self._evaluation = Gauge(evaluation.name, evaluation.help, evaluation.label_names, registry=registry)
         self._expected = Gauge(expected.name, expected.help, registry=registry)
         self._skipped = Counter(skipped.name, skipped.help, registry=registry)
         self._rollbacks = Counter(rollbacks.name, rollbacks.help, registry=registry)

@@ -17,7 +17,7 @@ class SpeedMetrics:
     """Gauges are NaN until something is known."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        wait, utilisation, memory = names.TRAINER_DATA_WAIT, names.TRAINER_MFU, names.TRAINER_GPU_MEMORY
+        wait, utilisation, memory = names.trainer.DATA_WAIT, names.trainer.MFU, names.trainer.GPU_MEMORY
         self._wait = Counter(wait.name, wait.help, registry=registry)
         self._utilisation = Gauge(utilisation.name, utilisation.help, registry=registry)
         self._memory = Gauge(memory.name, memory.help, registry=registry)
