@@ -15,6 +15,13 @@ from t2i_dev.processes import wait_until
 from t2i_dev.s3_server import S3Server
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep each file's tests in one process, and those of files that share a costly fixture (`xdist_group`) too."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(repository_root()).as_posix()))
+
+
 @pytest.fixture(scope="session")
 def cluster_name() -> Callable[[str], str]:
     """Return the name of this process's cluster of a kind."""

@@ -6,6 +6,7 @@ import json
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
 from diffusers import UNet2DConditionModel
 
 from t2i_api.progress import ExitCode
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.trainer.resume.conftest import Cluster, Story
+
+pytestmark = pytest.mark.xdist_group("the story of resume/conftest.py")  # told in one process
 
 
 def test_only_the_newest_checkpoints_are_kept(story: Story) -> None:
