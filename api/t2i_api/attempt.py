@@ -35,6 +35,8 @@ DEVICE_VARIABLE: Final = "T2I_DEVICE"
 # Where the trainer keeps what may outlive a pod: what torch.compile made, copies of data. Absent: its scratch space.
 CACHE_VARIABLE: Final = "T2I_CACHE_DIRECTORY"
 CACHE_DIRECTORY: Final = "/cache"
+# For how many seconds at most a pod that has ended stays to be scraped once more. Absent: not at all.
+LINGER_VARIABLE: Final = "T2I_LINGER_SECONDS"
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"
 # Prefix of AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, if initialWeights has a Secret of its own.
 INITIAL_WEIGHTS_VARIABLES: Final = "T2I_INITIAL_WEIGHTS_"

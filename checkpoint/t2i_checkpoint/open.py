@@ -14,18 +14,24 @@ from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.store import InvalidLocation, check_key
 
 if TYPE_CHECKING:
-    from t2i_checkpoint.store import Credentials, Store
+    from t2i_checkpoint.store import Credentials, Store, StoreListener
 
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 def open_store(
-    uri: str, *, endpoint: str | None = None, credentials: Credentials | None = None, region: str | None = None
+    uri: str,
+    *,
+    endpoint: str | None = None,
+    credentials: Credentials | None = None,
+    region: str | None = None,
+    heard: StoreListener | None = None,
 ) -> Store:
     """Open `s3://bucket/prefix` or `file:///directory`; without credentials boto3's default chain applies.
 
-    Nothing is sent yet. Raises InvalidLocation naming the part that cannot be right.
+    `heard` is told of every request to an S3 server. Nothing is sent yet. Raises InvalidLocation naming the part that
+    cannot be right.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator or scheme not in {"s3", "file"}:
@@ -42,7 +48,7 @@ def open_store(
         _check_endpoint(uri, endpoint)
     from t2i_checkpoint.s3 import S3Store  # noqa: PLC0415  # boto3 costs 0.3 s and is an extra: only when it is used
 
-    return S3Store(bucket, prefix, endpoint=endpoint, credentials=credentials, region=region)
+    return S3Store(bucket, prefix, endpoint=endpoint, credentials=credentials, region=region, heard=heard)
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,12 @@ class Location:
 
 
 def open_location(
-    uri_or_path: str, *, endpoint: str | None = None, credentials: Credentials | None = None, region: str | None = None
+    uri_or_path: str,
+    *,
+    endpoint: str | None = None,
+    credentials: Credentials | None = None,
+    region: str | None = None,
+    heard: StoreListener | None = None,
 ) -> Location:
     """Open what people write on a command line: `s3://…`, `file://…`, a path; a folder or one weights file.
 
@@ -65,8 +76,8 @@ def open_location(
     parent, separator, name = uri.rpartition("/")
     if separator and name.lower().endswith(WEIGHTS_SUFFIXES) and not parent.endswith("/") and not _is_folder(uri):
         key = unquote(name) if uri.startswith("file://") else name
-        return Location(open_store(parent, endpoint=endpoint, credentials=credentials, region=region), key)
-    return Location(open_store(uri, endpoint=endpoint, credentials=credentials, region=region))
+        return Location(open_store(parent, endpoint=endpoint, credentials=credentials, region=region, heard=heard), key)
+    return Location(open_store(uri, endpoint=endpoint, credentials=credentials, region=region, heard=heard))
 
 
 def _path_uri(path: str) -> str:

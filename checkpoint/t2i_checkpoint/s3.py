@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
-    from t2i_checkpoint.store import CopyListener, Credentials
+    from t2i_checkpoint.store import CopyListener, Credentials, StoreListener
 
 __all__ = ["S3Limits", "S3Store"]
 
@@ -42,9 +42,16 @@ class S3Store:
         credentials: Credentials | None = None,
         region: str | None = None,
         limits: S3Limits | None = None,
+        heard: StoreListener | None = None,
     ) -> None:
         self._connection = S3Connection(
-            bucket, prefix, endpoint=endpoint, credentials=credentials, region=region, limits=limits or S3Limits()
+            bucket,
+            prefix,
+            endpoint=endpoint,
+            credentials=credentials,
+            region=region,
+            limits=limits or S3Limits(),
+            heard=heard,
         )
         self._client = self._connection.client
         self._bucket, self._root, self._meter = self._connection.bucket, self._connection.root, self._connection.meter

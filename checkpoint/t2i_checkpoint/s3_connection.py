@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from t2i_checkpoint.s3_errors import translate
+from t2i_checkpoint.s3_requests import tell_of_requests
 from t2i_checkpoint.store import AccessDenied, NotSupported, StoreError, StoreUnavailable, TrafficMeter
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from types_boto3_s3 import S3Client
 
-    from t2i_checkpoint.store import Credentials
+    from t2i_checkpoint.store import Credentials, StoreListener
 
 __all__ = ["ClientError", "S3Connection", "S3Limits", "error_code", "error_status"]
 
@@ -57,6 +58,7 @@ class S3Connection:
         credentials: Credentials | None,
         region: str | None,
         limits: S3Limits,
+        heard: StoreListener | None = None,
     ) -> None:
         self.bucket = bucket
         self.root = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -64,6 +66,8 @@ class S3Connection:
         self.meter = TrafficMeter()
         self.client = _client(endpoint, credentials, region, limits)
         self.client.meta.events.register("before-send.s3", self._count_request)
+        if heard is not None:
+            tell_of_requests(self.client, heard)
         self.copy_slots = threading.BoundedSemaphore(limits.copies)
         self.transfer = TransferConfig(
             multipart_threshold=limits.upload_part_size,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -92,6 +93,21 @@ class TrafficMeter:
         """Return the figures of this instant."""
         with self._lock:
             return Traffic(self._requests, self._read, self._written)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreRequest:
+    """A request on the wire that came to its end, a retry like any other.
+
+    `operation` as the store's API names it; `code` is the HTTP status of the answer, or `none` without one.
+    """
+
+    operation: str
+    code: str
+    seconds: float
+
+
+StoreListener = Callable[[StoreRequest], None]
 
 
 class StoreError(Exception):

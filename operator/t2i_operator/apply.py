@@ -5,7 +5,7 @@ from typing import Any
 
 from t2i_api.attempt import child_name
 from t2i_api.job import DiffusionTrainingJob
-from t2i_operator.build import Beginning, children
+from t2i_operator.build import Beginning, TrainerDefaults, children
 from t2i_operator.cluster import (
     BATCH_JOBS,
     BY_KIND,
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 class Applier:
     """Hands of the operator: children in the cluster, work at the bucket."""
 
-    def __init__(self, cluster: Cluster, desk: StorageDesk, *, trainer_image: str) -> None:
+    def __init__(self, cluster: Cluster, desk: StorageDesk, *, defaults: TrainerDefaults) -> None:
         self._cluster = cluster
         self._desk = desk
-        self._trainer_image = trainer_image
+        self._defaults = defaults
 
     async def apply(self, job: DiffusionTrainingJob, action: Action) -> None:
         """Carry out one action; raises ClusterError when it must be tried again."""
@@ -51,7 +51,7 @@ class Applier:
 
     async def _create_attempt(self, job: DiffusionTrainingJob, action: CreateAttempt) -> None:
         beginning = Beginning(resume_from=action.resume_from, initial_weights=action.initial_weights)
-        for child in children(job, attempt=action.attempt, beginning=beginning, default_image=self._trainer_image):
+        for child in children(job, attempt=action.attempt, beginning=beginning, defaults=self._defaults):
             await self._create_or_confirm(job, child)
         self._desk.settle(job.metadata.uid, action.attempt)
 

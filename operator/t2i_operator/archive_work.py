@@ -9,7 +9,7 @@ from t2i_api.spec_run import ArchiveMethod
 from t2i_checkpoint import layout
 from t2i_checkpoint.archive import plan_archive, run_archive
 from t2i_checkpoint.archive_progress import ArchiveProgress
-from t2i_checkpoint.store import Credentials, Store
+from t2i_checkpoint.store import Credentials, Store, StoreListener
 from t2i_operator.bucket import job_store, storage_error
 from t2i_operator.observed import ArchiveFacts
 from t2i_operator.plan import StartArchive
@@ -18,17 +18,19 @@ from t2i_operator.probes import Probes
 _COPYING = "Copying"
 
 
-def run_job_archive(
+def run_job_archive(  # noqa: PLR0913  # one call site; the last with a default
     job: DiffusionTrainingJob,
     action: StartArchive,
     credentials: Credentials | None,
     probes: Probes,
     report: Callable[[ArchiveFacts], None],
+    *,
+    heard: StoreListener | None = None,
 ) -> ArchiveFacts:
-    """Put these checkpoints away; blocking. `report` is called from this thread as it goes on."""
+    """Put these checkpoints away; blocking. `report` is called from this thread as it goes on, `heard` from any."""
     facts = ArchiveFacts(attempt=action.attempt, running=True, checkpoints=len(action.judgements))
     try:
-        store = job_store(job, credentials)
+        store = job_store(job, credentials, heard)
         method, warning = _method(job, store, credentials, probes)
         label = job.spec.checkpoint.archive.label
         intent = plan_archive(action.judgements, now=datetime.now(UTC), label=label, method=method)

@@ -7,18 +7,20 @@ from t2i_checkpoint import layout
 from t2i_checkpoint.archive import ArchiveError, SourceChangedError
 from t2i_checkpoint.archive_plan import MAX_DOCUMENT_BYTES, ArchiveManifest, parse_archive_manifest
 from t2i_checkpoint.open import open_store
-from t2i_checkpoint.store import AccessDenied, Credentials, InvalidLocation, Store, StoreError
+from t2i_checkpoint.store import AccessDenied, Credentials, InvalidLocation, Store, StoreError, StoreListener
 from t2i_checkpoint.unet_options import UnsupportedConfigError
 from t2i_operator.observed import ArchiveFacts, StorageError, StorageErrorKind
 
 log = logging.getLogger(__name__)
 
 
-def job_store(job: DiffusionTrainingJob, credentials: Credentials | None) -> Store:
+def job_store(job: DiffusionTrainingJob, credentials: Credentials | None, heard: StoreListener | None = None) -> Store:
     """Open `checkpoint.uri`; raises InvalidLocation for a directory."""
     checkpoint = job.spec.checkpoint
     refuse_directory(checkpoint.uri, "checkpoint.uri")
-    return open_store(checkpoint.uri, endpoint=checkpoint.endpoint, credentials=credentials, region=checkpoint.region)
+    return open_store(
+        checkpoint.uri, endpoint=checkpoint.endpoint, credentials=credentials, region=checkpoint.region, heard=heard
+    )
 
 
 def refuse_directory(uri: str, field: str) -> None:

@@ -6,6 +6,8 @@ custom resources have none, and plain JSON keeps the operator small. https://kub
 
 import json
 import ssl
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +20,7 @@ from kubernetes.aio.client.configuration import Configuration
 from kubernetes.aio.config import ConfigException
 
 from t2i_api.attempt import GROUP, PLURAL, VERSION
+from t2i_api.metrics.labels import Verb
 from t2i_operator.workqueue import ExpectedError
 
 FIELD_MANAGER: Final = "t2i-operator"
@@ -77,6 +80,13 @@ class UnreachableError(ClusterError):
     """No answer, or one that asks to come back later."""
 
 
+_METHODS: Final = {
+    Verb.GET: "GET",
+    Verb.LIST: "GET",
+    Verb.CREATE: "POST",
+    Verb.UPDATE: "PUT",
+    Verb.DELETE: "DELETE",
+}
 _BY_STATUS: Final = {
     400: InvalidError,
     401: ForbiddenError,
@@ -87,16 +97,33 @@ _BY_STATUS: Final = {
 }
 
 
-class Cluster:
-    """One API server and the identity that the operator has there."""
+@dataclass(frozen=True, kw_only=True)
+class ApiRequest:
+    """A request that came to its end; `code` is the HTTP status of the answer, or `none` without one."""
 
-    def __init__(self, configuration: Any) -> None:
+    verb: Verb
+    resource: str
+    code: str
+    seconds: float
+
+
+class Cluster:
+    """One API server and the identity that the operator has there; `heard` is told of every request."""
+
+    def __init__(self, configuration: Any, heard: Callable[[ApiRequest], None] = lambda _request: None) -> None:
         self.configuration = configuration
+        self._heard = heard
         self._client: Any = ApiClient(configuration)
         self._client.user_agent = FIELD_MANAGER
 
     @classmethod
-    async def connect(cls, *, kubeconfig: str | None, context: str | None) -> "Cluster":
+    async def connect(
+        cls,
+        *,
+        kubeconfig: str | None,
+        context: str | None,
+        heard: Callable[[ApiRequest], None] = lambda _request: None,
+    ) -> "Cluster":
         """Read the service account of the pod, or a kubeconfig if one is given; raises ClusterError. Sends nothing."""
         configuration = Configuration()
         loaders: Any = kube_config  # untyped
@@ -110,7 +137,7 @@ class Cluster:
         except (ConfigException, OSError) as error:
             where = kubeconfig or "the default kubeconfig"
             raise ClusterError(f"no cluster in {where}: {error}. Give --kubeconfig or set KUBECONFIG") from error
-        return cls(configuration)
+        return cls(configuration, heard)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -118,7 +145,7 @@ class Cluster:
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         """Return one object."""
-        return await self._call("GET", resource.path(namespace, name))
+        return await self._call(Verb.GET, resource, resource.path(namespace, name))
 
     async def list(self, resource: Resource, namespace: str | None, selector: str = "") -> list[dict[str, Any]]:
         """Return all objects of a namespace (or of all), by label selector, page by page."""
@@ -126,7 +153,8 @@ class Cluster:
         following = ""
         while True:
             query = {"limit": str(_PAGE), "labelSelector": selector, "continue": following}
-            page = await self._call("GET", resource.path(namespace), query={k: v for k, v in query.items() if v})
+            given = {name: value for name, value in query.items() if value}
+            page = await self._call(Verb.LIST, resource, resource.path(namespace), query=given)
             items += page.get("items") or []
             following = page.get("metadata", {}).get("continue", "")
             if not following:
@@ -135,7 +163,7 @@ class Cluster:
     async def create(self, resource: Resource, body: dict[str, Any]) -> dict[str, Any]:
         """Create an object; ConflictError if its name is taken."""
         path = resource.path(body["metadata"]["namespace"])
-        return await self._call("POST", path, query={"fieldManager": FIELD_MANAGER}, body=body)
+        return await self._call(Verb.CREATE, resource, path, query={"fieldManager": FIELD_MANAGER}, body=body)
 
     async def replace(
         self,
@@ -156,7 +184,7 @@ class Cluster:
         query = {"fieldManager": FIELD_MANAGER}
         query |= {"fieldValidation": "Strict"} if strict else {}
         query |= {"dryRun": "All"} if dry_run else {}
-        return await self._call("PUT", path, query=query, body=body)
+        return await self._call(Verb.UPDATE, resource, path, query=query, body=body)
 
     async def delete(self, resource: Resource, raw: dict[str, Any], *, propagation: str) -> None:
         """Delete exactly this object, not another one of its name; gone already is fine."""
@@ -168,31 +196,42 @@ class Cluster:
             "preconditions": {"uid": metadata["uid"]},
         }
         try:
-            await self._call("DELETE", resource.path(metadata["namespace"], metadata["name"]), body=options)
+            path = resource.path(metadata["namespace"], metadata["name"])
+            await self._call(Verb.DELETE, resource, path, body=options)
         except NotFoundError:
             return
 
     async def has_resource(self, resource: Resource) -> bool:
         """Whether the API server knows the kind: for ours, whether the CRD is installed."""
         try:
-            known = await self._call("GET", f"/{resource.api}")
+            known = await self._call(Verb.GET, resource, f"/{resource.api}")
         except NotFoundError:
             return False
         return any(item.get("name") == resource.plural for item in known.get("resources", []))
 
     async def _call(
-        self, method: str, path: str, *, query: dict[str, str] | None = None, body: dict[str, Any] | None = None
+        self,
+        verb: Verb,
+        resource: Resource,
+        path: str,
+        *,
+        query: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         url = path + ("?" + urlencode(query) if query else "")
+        method, code, began_at = _METHODS[verb], "none", time.monotonic()
         headers = {"Accept": "application/json", "Content-Type": "application/json"}
         try:
             request = await self._client.param_serialize(
                 method, url, header_params=headers, body=body, auth_settings=["BearerToken"]
             )
             answer = await self._client.call_api(*request, _request_timeout=_TIMEOUT)
-            content = await answer.read()
+            code, content = str(answer.status), await answer.read()
         except (TimeoutError, aiohttp.ClientError, ssl.SSLError, OSError) as error:
             raise UnreachableError(f"{method} {path}: {type(error).__name__} {error}".rstrip()) from error
+        finally:
+            seconds = time.monotonic() - began_at
+            self._heard(ApiRequest(verb=verb, resource=resource.plural, code=code, seconds=seconds))
         return _parse(method, path, answer.status, content)
 
 

@@ -8,7 +8,10 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from prometheus_client import disable_created_metrics
+
 from t2i_api.attempt import KIND
+from t2i_api.metrics.labels import Outcome
 from t2i_operator import logs, signals, watch
 from t2i_operator.apply import Applier
 from t2i_operator.cache import JobCache, JobKey
@@ -16,12 +19,13 @@ from t2i_operator.cluster import TRAINING_JOBS, Cluster, ClusterError
 from t2i_operator.http_server import HttpServer
 from t2i_operator.lease import Lease, LeaseSettings
 from t2i_operator.observe import Observer
+from t2i_operator.outcomes import outcome_of
 from t2i_operator.progress_poll import ProgressPoller
 from t2i_operator.reconcile import Reconciler
 from t2i_operator.settings import Settings, parse
 from t2i_operator.status_write import StatusRefusedError
 from t2i_operator.storage import StorageDesk
-from t2i_operator.telemetry import Telemetry, outcome_of
+from t2i_operator.telemetry import Telemetry
 from t2i_operator.workqueue import WorkQueue
 
 log = logging.getLogger("t2i_operator")
@@ -39,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the operator until a signal (exit status 0) or until it must not go on (1)."""
     settings = parse(sys.argv[1:] if arguments is None else arguments)
     logs.configure(verbose=settings.verbose)
+    # A second series beside each counter, which nothing reads.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     try:
         code = asyncio.run(run(settings))
     except KeyboardInterrupt:
@@ -65,8 +71,11 @@ class Parts:
     @classmethod
     async def build(cls, settings: Settings) -> "Parts":
         """Connect everything; nothing runs yet."""
-        cluster = await Cluster.connect(kubeconfig=settings.kubeconfig, context=settings.context)
-        queue: WorkQueue[JobKey] = WorkQueue()
+        telemetry = Telemetry()
+        cluster = await Cluster.connect(
+            kubeconfig=settings.kubeconfig, context=settings.context, heard=telemetry.asked_api
+        )
+        queue: WorkQueue[JobKey] = WorkQueue(waited=telemetry.waited)
         cache = JobCache(queue.add)
         names = LeaseSettings(
             namespace=settings.lease_namespace,
@@ -77,7 +86,7 @@ class Parts:
             renew=settings.lease_seconds / 7,
         )
         lease = Lease(cluster, names, time.monotonic)
-        telemetry = Telemetry.create(cache, queue_depth=lambda: len(queue), leading=lambda: lease.held)
+        telemetry.show(cache, queue, leading=lambda: lease.held)
         return cls(settings=settings, cluster=cluster, queue=queue, cache=cache, lease=lease, telemetry=telemetry)
 
 
@@ -113,14 +122,15 @@ async def _lead(parts: Parts, stop: asyncio.Event) -> int:
         queue.add,
         workers=settings.storage_workers,
         ambient=settings.ambient_credentials,
+        telemetry=parts.telemetry,
         allow=settings.storage_allow,
     )
-    poller = ProgressPoller(time.monotonic)
+    poller = ProgressPoller(time.monotonic, polled=parts.telemetry.polled)
     reconciler = Reconciler(
         cluster=cluster,
         cache=parts.cache,
         observer=Observer(cluster, desk, poller),
-        applier=Applier(cluster, desk, trainer_image=settings.trainer_image),
+        applier=Applier(cluster, desk, defaults=settings.trainer_defaults),
         instance=settings.identity,
         remembering=(desk, poller),
     )
@@ -148,18 +158,17 @@ async def _lead(parts: Parts, stop: asyncio.Event) -> int:
 
 def _measured(reconciler: Reconciler, telemetry: Telemetry) -> Callable[[JobKey], Awaitable[float | None]]:
     async def measured(key: JobKey) -> float | None:
-        started, outcome = time.perf_counter(), "cancelled"
+        started, outcome = time.perf_counter(), Outcome.CANCELLED
         try:
             again = await reconciler.reconcile(key)
-            outcome = "ok"
+            outcome = Outcome.OK
         except Exception as error:
             outcome = outcome_of(error)
             if isinstance(error, StatusRefusedError):
-                telemetry.status_refusals.inc()
+                telemetry.status_refused()
             raise
         finally:
-            telemetry.reconcile_seconds.observe(time.perf_counter() - started)
-            telemetry.reconciles.labels(outcome).inc()
+            telemetry.reconciled(outcome, time.perf_counter() - started)
         return again
 
     return measured

@@ -9,7 +9,7 @@ from t2i_checkpoint.archive_resume import finish_archives
 from t2i_checkpoint.choose import keeps_its_place
 from t2i_checkpoint.inspect import Judgement, Survey, survey, survey_location
 from t2i_checkpoint.open import open_location
-from t2i_checkpoint.store import Credentials
+from t2i_checkpoint.store import Credentials, StoreListener
 from t2i_checkpoint.verdict import Wanted
 from t2i_checkpoint.wanted import wanted_from
 from t2i_operator.bucket import job_store, last_archive, refuse_directory, storage_error
@@ -30,8 +30,13 @@ class Keys:
     initial_weights: Credentials | StorageError | None = None
 
 
-def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys, probes: Probes) -> PreflightFacts:
-    """Finish what a killed process left of an archive, then judge every checkpoint; blocking."""
+def run_preflight(
+    job: DiffusionTrainingJob, attempt: int, keys: Keys, probes: Probes, *, heard: StoreListener | None = None
+) -> PreflightFacts:
+    """Finish what a killed process left of an archive, then judge every checkpoint; blocking.
+
+    `heard` is told of every request, from this thread and others.
+    """
     facts = PreflightFacts(attempt=attempt)
     policy = job.spec.checkpoint.on_incompatible
 
@@ -40,7 +45,7 @@ def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys, probes: P
 
     try:
         wanted = wanted_from(job.spec)
-        store = job_store(job, keys.checkpoint)
+        store = job_store(job, keys.checkpoint, heard)
 
         def why_not_move() -> tuple[str, ...]:
             return probes.abilities(job.spec.checkpoint, store, keys.checkpoint).reasons
@@ -51,13 +56,15 @@ def run_preflight(job: DiffusionTrainingJob, attempt: int, keys: Keys, probes: P
     except Exception as error:  # noqa: BLE001  # the last boundary of the thread: whatever it was becomes an outcome
         return replace(facts, error=storage_error(error), finished_at=datetime.now(UTC))
     if job.spec.model.initial_weights is not None and found.resumable is None:
-        weights = _survey_initial_weights(job, wanted, keys)
+        weights = _survey_initial_weights(job, wanted, keys, heard)
         named = {"error": weights} if isinstance(weights, StorageError) else {"initial_weights": weights}
         facts = replace(facts, **named)
     return replace(facts, finished_at=datetime.now(UTC))
 
 
-def _survey_initial_weights(job: DiffusionTrainingJob, wanted: Wanted, keys: Keys) -> Survey | StorageError:
+def _survey_initial_weights(
+    job: DiffusionTrainingJob, wanted: Wanted, keys: Keys, heard: StoreListener | None
+) -> Survey | StorageError:
     """Judge what lies at `model.initialWeights.uri`: only the model matters, for the run begins at step 0."""
     weights, checkpoint = job.spec.model.initial_weights, job.spec.checkpoint
     if weights is None or isinstance(keys.initial_weights, StorageError):
@@ -69,6 +76,7 @@ def _survey_initial_weights(job: DiffusionTrainingJob, wanted: Wanted, keys: Key
             endpoint=weights.endpoint or checkpoint.endpoint,
             credentials=keys.initial_weights or keys.checkpoint,
             region=weights.region or checkpoint.region,
+            heard=heard,
         )
         return survey_location(location.store, replace(wanted, run=None), key=location.key)
     except Exception as error:  # noqa: BLE001  # the last boundary of the thread: whatever it was becomes an outcome

@@ -18,10 +18,18 @@ _HTTP_OK = 200
 
 
 class ProgressPoller:
-    """The newest report of every job, by uid."""
+    """The newest report of every job, by uid; `polled` hears of every look whether there was an answer."""
 
-    def __init__(self, clock: Callable[[], float], *, every_seconds: float = 1.5, port: int = METRICS_PORT) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        *,
+        every_seconds: float = 1.5,
+        port: int = METRICS_PORT,
+        polled: Callable[[bool], None] = lambda _answered: None,
+    ) -> None:
         self._clock = clock
+        self._polled = polled
         self._every = every_seconds
         self._port = port
         self._asked_at: dict[str, float] = {}
@@ -36,6 +44,7 @@ class ProgressPoller:
         if address is not None and self._clock() - self._asked_at.get(uid, float("-inf")) >= self._every:
             self._asked_at[uid] = self._clock()
             report = await self._ask(address)
+            self._polled(report is not None)
             if report is not None and report.attempt == attempt.number:
                 self._last[uid] = report
         last = self._last.get(uid)

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from t2i_api.job import DiffusionTrainingJob
@@ -24,6 +25,7 @@ from t2i_operator.plan import StartArchive
 from t2i_operator.preflight import Keys, run_preflight
 from t2i_operator.probes import Probes
 from t2i_operator.storage_policy import StorageRule, refusal
+from t2i_operator.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
 _REPORT_EVERY_SECONDS = 1.0
@@ -32,18 +34,20 @@ _REPORT_EVERY_SECONDS = 1.0
 class StorageDesk:
     """Takes orders from decisions and keeps their outcomes until the job is gone; `mark` is called on every news."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only: one call site, main.py
         self,
         cluster: Cluster,
         mark: Callable[[JobKey], None],
         *,
         workers: int,
         ambient: bool,
+        telemetry: Telemetry,
         allow: tuple[StorageRule, ...] = (),
     ) -> None:
         self._cluster = cluster
         self._mark = mark
         self._ambient = ambient
+        self._telemetry = telemetry
         self._allow = allow
         self._probes = Probes()
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="storage")
@@ -95,7 +99,7 @@ class StorageDesk:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def _preflight(self, job: DiffusionTrainingJob, attempt: int) -> None:
-        uid = job.metadata.uid
+        uid, began_at = job.metadata.uid, time.monotonic()
         credentials = await self._checkpoint_credentials(job)
         if isinstance(credentials, StorageError):
             facts = PreflightFacts(attempt=attempt, error=credentials, finished_at=datetime.now(UTC))
@@ -103,7 +107,9 @@ class StorageDesk:
             weights = await self._credentials(read_initial_weights_credentials(self._cluster, job))
             keys = Keys(checkpoint=credentials, initial_weights=weights)
             loop = asyncio.get_running_loop()
-            facts = await loop.run_in_executor(self._pool, run_preflight, job, attempt, keys, self._probes)
+            work = partial(run_preflight, job, attempt, keys, self._probes, heard=self._telemetry.asked_store)
+            facts = await loop.run_in_executor(self._pool, work)
+        self._telemetry.looked(time.monotonic() - began_at, succeeded=facts.error is None)
         current = self._preflights.get(uid)
         if current is None or current.attempt != attempt:
             return
@@ -135,9 +141,10 @@ class StorageDesk:
         else:
             loop = asyncio.get_running_loop()
             report = _Throttled(lambda news: loop.call_soon_threadsafe(self._archive_went_on, uid, key, news))
-            facts = await loop.run_in_executor(
-                self._pool, run_job_archive, job, action, credentials, self._probes, report
-            )
+            heard = self._telemetry.asked_store
+            work = partial(run_job_archive, job, action, credentials, self._probes, report, heard=heard)
+            facts = await loop.run_in_executor(self._pool, work)
+        self._telemetry.archived(facts.bytes_total, facts.objects, succeeded=facts.error is None)
         if uid in self._archives:
             self._archives[uid] = facts
         outcome = facts.error.message if facts.error else "done"

@@ -1,119 +1,132 @@
-"""What Prometheus sees of the operator: counters of its own work, and gauges computed from live jobs at every scrape.
+"""What Prometheus sees of the operator's own work: counted as it happens, or looked up at every scrape.
 
-A job's series come from the cached custom resources, so they survive a restart of the operator (the last loss lies in
-the status) and vanish with the object.
+Who does the work only calls a method here; names, labels and buckets come from `t2i_api.metrics`. What is said of jobs
+lies in `job_series.py`.
 """
 
+import platform
+import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from importlib.metadata import version
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily
-from prometheus_client.metrics_core import Metric as MetricFamily
 from prometheus_client.registry import Collector
-from pydantic import ValidationError
 
-from t2i_api import metrics
-from t2i_api.status import JobStatus, VerdictKind
-from t2i_operator.cache import JobCache, JobKey, RawObject
+from t2i_api.metrics import Metric, operator
+from t2i_api.metrics.labels import Outcome, Result
+from t2i_checkpoint.store import StoreRequest
+from t2i_operator.cache import JobCache, JobKey
+from t2i_operator.cluster import ApiRequest
+from t2i_operator.job_series import JobSeries
+from t2i_operator.workqueue import WorkQueue
 
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
-
-@dataclass(frozen=True)
 class Telemetry:
-    """The registry and what the operator counts itself."""
+    """The registry, and what is counted; every method may be called from any thread."""
 
-    registry: CollectorRegistry
-    reconciles: Counter
-    reconcile_seconds: Histogram
-    status_refusals: Counter
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._reconciles = self._counter(operator.RECONCILES)
+        self._reconcile_seconds = self._histogram(operator.RECONCILE_SECONDS)
+        self._status_refusals = self._counter(operator.STATUS_REFUSALS)
+        self._queue_wait = self._histogram(operator.QUEUE_WAIT)
+        self._api_requests = self._counter(operator.API_REQUESTS)
+        self._api_seconds = self._histogram(operator.API_REQUEST_SECONDS)
+        self._store_requests = self._counter(operator.STORE_REQUESTS)
+        self._store_seconds = self._histogram(operator.STORE_REQUEST_SECONDS)
+        self._polls = self._counter(operator.PROGRESS_POLLS)
+        self._preflights = self._counter(operator.PREFLIGHTS)
+        self._preflight_seconds = self._histogram(operator.PREFLIGHT_SECONDS)
+        self._archives = self._counter(operator.ARCHIVES)
+        self._archived_bytes = self._counter(operator.ARCHIVED_BYTES)
+        self._archived_objects = self._counter(operator.ARCHIVED_OBJECTS)
+        # A series that appears with its first event shows no increase, so those with few values exist from the start.
+        for outcome in Outcome:
+            self._reconciles.labels(outcome)
+        for counter in (self._polls, self._preflights, self._archives):
+            for result in Result:
+                counter.labels(result)
+        ProcessCollector(registry=self.registry)
 
-    @classmethod
-    def create(cls, cache: JobCache, *, queue_depth: Callable[[], int], leading: Callable[[], bool]) -> "Telemetry":
-        """Return telemetry over these live parts."""
-        registry = CollectorRegistry()
-        registry.register(_LiveState(cache, queue_depth, leading))
-        count, seconds = metrics.operator.RECONCILES, metrics.operator.RECONCILE_SECONDS
-        refusals = metrics.operator.STATUS_REFUSALS
-        return cls(
-            registry,
-            Counter(count.name, count.help, count.label_names, registry=registry),
-            Histogram(seconds.name, seconds.help, seconds.label_names, registry=registry, buckets=_BUCKETS),
-            Counter(refusals.name, refusals.help, registry=registry),
-        )
+    def show(self, cache: JobCache, queue: WorkQueue[JobKey], *, leading: Callable[[], bool]) -> None:
+        """Export the state of these parts, looked up at every scrape."""
+        self.registry.register(_LiveState(queue, leading))
+        self.registry.register(JobSeries(cache))
+
+    def reconciled(self, outcome: Outcome, seconds: float) -> None:
+        """Count a reconcile."""
+        self._reconciles.labels(outcome).inc()
+        self._reconcile_seconds.observe(seconds)
+
+    def status_refused(self) -> None:
+        """Count a status that the API server did not take whole."""
+        self._status_refusals.inc()
+
+    def waited(self, seconds: float) -> None:
+        """Note for how long a job waited for its reconcile."""
+        self._queue_wait.observe(seconds)
+
+    def asked_api(self, request: ApiRequest) -> None:
+        """Count a request to the Kubernetes API."""
+        self._api_requests.labels(request.verb, request.resource, request.code).inc()
+        self._api_seconds.labels(request.verb).observe(request.seconds)
+
+    def asked_store(self, request: StoreRequest) -> None:
+        """Count a request to an object store."""
+        self._store_requests.labels(request.operation, request.code).inc()
+        self._store_seconds.labels(request.operation).observe(request.seconds)
+
+    def polled(self, answered: bool) -> None:  # noqa: FBT001  # a callback
+        """Count a look at a trainer's progress."""
+        self._polls.labels(_result(answered)).inc()
+
+    def looked(self, seconds: float, *, succeeded: bool) -> None:
+        """Count a preflight."""
+        self._preflights.labels(_result(succeeded)).inc()
+        self._preflight_seconds.observe(seconds)
+
+    def archived(self, size: int, objects: int, *, succeeded: bool) -> None:
+        """Count an archive, and what lies in it if it was completed."""
+        self._archives.labels(_result(succeeded)).inc()
+        if succeeded:
+            self._archived_bytes.inc(size)
+            self._archived_objects.inc(objects)
+
+    def _counter(self, metric: Metric) -> Counter:
+        return Counter(metric.name, metric.help, metric.label_names, registry=self.registry)
+
+    def _histogram(self, metric: Metric) -> Histogram:
+        return Histogram(metric.name, metric.help, metric.label_names, registry=self.registry, buckets=metric.buckets)
 
 
 class _LiveState(Collector):
-    def __init__(self, cache: JobCache, queue_depth: Callable[[], int], leading: Callable[[], bool]) -> None:
-        self._cache = cache
-        self._queue_depth = queue_depth
+    """Queue and lease as they are now."""
+
+    def __init__(self, queue: WorkQueue[JobKey], leading: Callable[[], bool]) -> None:
+        self._queue = queue
         self._leading = leading
 
-    def collect(self) -> Iterable[MetricFamily]:
-        """Return every family, with a sample for each live job."""
-        depth, leader = metrics.operator.QUEUE_DEPTH, metrics.operator.LEADER
-        yield GaugeMetricFamily(depth.name, depth.help, value=self._queue_depth())
-        yield GaugeMetricFamily(leader.name, leader.help, value=float(self._leading()))
-        families = {
-            metric.name: GaugeMetricFamily(metric.name, metric.help, labels=metric.label_names)
-            for metric in metrics.JOB_METRICS
-            if metric.name.startswith("t2i_job_")
-        }
-        for raw in self._cache:
-            for metric, labels, value in _samples(raw):
-                families[metric.name].add_metric(labels, value)
-        yield from families.values()
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Return every family, those without a value empty."""
+        state, now = self._queue.state(), time.time()
+        yield _gauge(operator.BUILD_INFO, 1, version("t2i-operator"), platform.python_version())
+        yield _gauge(operator.LEADER, float(self._leading()))
+        yield _gauge(operator.QUEUE_DEPTH, state.depth)
+        yield _gauge(operator.FAILING, state.failing)
+        for metric, age in (
+            (operator.QUEUE_OLDEST, state.oldest_wait_seconds),
+            (operator.WORKING_OLDEST, state.longest_work_seconds),
+        ):
+            yield _gauge(metric, None if age is None else now - age)
 
 
-Sample = tuple[metrics.Metric, list[str], float]
+def _gauge(metric: Metric, value: float | None, *labels: str) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(metric.name, metric.help, labels=metric.label_names)
+    if value is not None:
+        family.add_metric(labels, value)
+    return family
 
 
-def _samples(raw: RawObject) -> Iterable[Sample]:
-    key = JobKey.of(raw)
-    job = [key.namespace, key.name]
-    try:
-        status = JobStatus.model_validate(raw.get("status") or {})
-    except ValidationError:
-        return  # the reconcile says so
-    for condition in status.conditions:
-        yield metrics.job.CONDITION_NOW, [*job, condition.type, condition.status, condition.reason], 1.0
-    yield metrics.job.ATTEMPT, job, float(status.attempt.number if status.attempt else 0)
-    yield from _restarts(status, job)
-    if status.checkpoint is not None and status.checkpoint.verdict is not None:
-        for kind in VerdictKind:
-            yield metrics.job.VERDICT_NOW, [*job, kind.value], float(kind is status.checkpoint.verdict)
-    if status.archive is not None:
-        yield metrics.job.ARCHIVED_BYTES, job, float(status.archive.bytes_done)
-    yield from _progress(status, job)
-
-
-def _restarts(status: JobStatus, job: list[str]) -> Iterable[Sample]:
-    by_cause: dict[str, int] = {}
-    for record in status.restarts.recent:
-        by_cause[record.cause] = by_cause.get(record.cause, 0) + 1
-    forgotten = status.restarts.total - len(status.restarts.recent)
-    if forgotten > 0:
-        by_cause["Earlier"] = forgotten
-    for cause, count in by_cause.items():
-        yield metrics.job.RESTARTS, [*job, cause], float(count)
-
-
-def _progress(status: JobStatus, job: list[str]) -> Iterable[Sample]:
-    progress = status.progress
-    if progress is None:
-        return
-    yield metrics.job.STEP, job, float(progress.step)
-    if progress.target_steps:
-        yield metrics.job.PROGRESS, job, min(1.0, progress.step / progress.target_steps)
-    if progress.loss is not None:
-        yield metrics.job.LAST_LOSS, job, progress.loss
-    for finding in progress.findings:
-        yield metrics.job.FINDING, [*job, finding.name, finding.severity], 1.0
-    if progress.last_checkpoint_at is not None:
-        yield metrics.job.CHECKPOINT_TIMESTAMP, job, progress.last_checkpoint_at.timestamp()
-
-
-def outcome_of(error: Exception) -> str:
-    """Return the `outcome` label of a reconcile that failed: `conflict`, `unreachable` or `error`."""
-    return type(error).__name__.removesuffix("Error").lower() or "error"
+def _result(succeeded: bool) -> Result:  # noqa: FBT001  # private, one meaning
+    return Result.SUCCESS if succeeded else Result.FAILURE

@@ -7,6 +7,7 @@ delay that doubles, by itself and without holding up the others.
 
 import asyncio
 import logging
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
@@ -30,15 +31,29 @@ class Backoff:
         return float(min(self.maximum_seconds, self.first_seconds * 2.0 ** min(failures - 1, 32)))
 
 
-class WorkQueue(Generic[Key]):
-    """Keys that wait; lives within one event loop."""
+@dataclass(frozen=True, kw_only=True)
+class QueueState:
+    """What a queue holds at one moment; None: no key waits, or none is worked on. Delayed keys do not wait."""
 
-    def __init__(self, *, backoff: Backoff | None = None) -> None:
+    depth: int
+    oldest_wait_seconds: float | None
+    longest_work_seconds: float | None
+    failing: int  # keys whose last reconcile failed
+
+
+class WorkQueue(Generic[Key]):
+    """Keys that wait; lives within one event loop. `waited` hears for how many seconds a key did, when it is taken."""
+
+    def __init__(
+        self, *, backoff: Backoff | None = None, waited: Callable[[float], None] = lambda _seconds: None
+    ) -> None:
         self._backoff = backoff or Backoff()
+        self._waited = waited
         self._ready: deque[Key] = deque()
-        self._waiting: set[Key] = set()
-        self._working: set[Key] = set()
-        self._marked_while_working: set[Key] = set()
+        # Each with the time since when, of time.monotonic().
+        self._waiting: dict[Key, float] = {}
+        self._working: dict[Key, float] = {}
+        self._marked_while_working: dict[Key, float] = {}
         self._failures: dict[Key, int] = {}
         self._timers: dict[Key, asyncio.TimerHandle] = {}
         self._wake = asyncio.Event()
@@ -51,11 +66,21 @@ class WorkQueue(Generic[Key]):
         """Mark a key as due now."""
         self._cancel_timer(key)
         if key in self._working:
-            self._marked_while_working.add(key)
-        elif key not in self._waiting:
-            self._waiting.add(key)
-            self._ready.append(key)
-            self._wake.set()
+            self._marked_while_working.setdefault(key, time.monotonic())
+        else:
+            self._enqueue(key, time.monotonic())
+
+    def state(self) -> QueueState:
+        """Return what is here now; may be called from another thread."""
+        now = time.monotonic()
+        waiting = [*self._waiting.copy().values(), *self._marked_while_working.copy().values()]
+        working = self._working.copy().values()
+        return QueueState(
+            depth=len(waiting),
+            oldest_wait_seconds=now - min(waiting) if waiting else None,
+            longest_work_seconds=now - min(working) if working else None,
+            failing=len(self._failures),
+        )
 
     def add_after(self, key: Key, seconds: float) -> None:
         """Mark a key as due after a delay; of two delays the earlier one wins."""
@@ -94,17 +119,24 @@ class WorkQueue(Generic[Key]):
             self._wake.clear()
             await self._wake.wait()
         key = self._ready.popleft()
-        self._waiting.discard(key)
-        self._working.add(key)
+        now = time.monotonic()
+        self._waited(now - self._waiting.pop(key))
+        self._working[key] = now
         return key
 
+    def _enqueue(self, key: Key, since: float) -> None:
+        if key not in self._waiting:
+            self._waiting[key] = since
+            self._ready.append(key)
+            self._wake.set()
+
     def _done(self, key: Key) -> None:
-        self._working.discard(key)
-        if key in self._marked_while_working:
-            self._marked_while_working.discard(key)
-            # A failed key keeps its delay: what marked it is often the failed work itself.
-            if key not in self._failures:
-                self.add(key)
+        self._working.pop(key, None)
+        since = self._marked_while_working.pop(key, None)
+        # A failed key keeps its delay: what marked it is often the failed work itself.
+        if since is not None and key not in self._failures:
+            self._cancel_timer(key)
+            self._enqueue(key, since)
 
     def _failed(self, key: Key, error: Exception) -> None:
         failures = self._failures[key] = self._failures.get(key, 0) + 1

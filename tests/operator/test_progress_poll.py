@@ -55,6 +55,18 @@ async def test_the_last_report_is_kept_when_the_pod_falls_silent() -> None:
     await poller.close()
 
 
+@pytest.mark.parametrize(("text", "answered"), [(REPORT, True), ("{", False)])
+async def test_every_look_is_told_with_whether_it_was_answered(text: str, answered: bool) -> None:  # noqa: FBT001
+    told: list[bool] = []
+    async with pod_that_says(text) as port:
+        poller = ProgressPoller(lambda: 0.0, port=port, polled=told.append)
+        await poller.poll("u1", attempt())
+        await poller.poll("u1", attempt())  # not due yet
+        await poller.poll("u2", attempt(phase=PodPhase.PENDING))  # nobody to ask
+    assert told == [answered]
+    await poller.close()
+
+
 async def test_a_report_of_an_older_attempt_says_nothing_about_the_newer_one() -> None:
     async with pod_that_says(REPORT) as port:
         poller = ProgressPoller(lambda: 0.0, port=port)

@@ -29,6 +29,12 @@ def test_the_environment_gives_what_the_command_line_does_not() -> None:
     assert settings.ambient_credentials
 
 
+@pytest.mark.parametrize(("interval", "linger"), [("15s", 30.0), ("1m", 120.0), ("0", 0.0)])
+def test_a_pod_stays_for_two_scrapes(interval: str, linger: float) -> None:
+    assert parse([], {"T2I_SCRAPE_INTERVAL": interval}).trainer_defaults.linger_seconds == linger
+    assert parse([], {}).trainer_defaults.linger_seconds == 0
+
+
 def test_two_processes_without_a_pod_name_never_share_an_identity() -> None:
     assert parse([], {}).identity != parse([], {}).identity
 
@@ -39,6 +45,7 @@ def test_two_processes_without_a_pod_name_never_share_an_identity() -> None:
         (["--metrics-port", "70000"], {}, "not within 0 to 65535"),
         ([], {"T2I_WORKERS": "many"}, "no whole number"),
         (["--namespace", "Team_A"], {}, "'Team_A' is no namespace"),
+        (["--scrape-interval", "15"], {}, "'15' is no duration: write 15s"),
         (["--nmespace", "a"], {}, "unrecognized arguments"),
     ],
 )

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import pytest
 
-from t2i_operator.workqueue import Backoff, ExpectedError, WorkQueue
+from t2i_operator.workqueue import Backoff, ExpectedError, QueueState, WorkQueue
 
 Reconcile = Callable[[str], Awaitable[float | None]]
 
@@ -54,6 +54,37 @@ async def test_a_key_is_never_worked_on_twice_at_a_time_and_comes_back_when_mark
     queue.add("a")
     await run(queue, reconcile, workers=4)
     assert (most, times) == (1, 3)
+
+
+async def test_it_tells_for_how_long_keys_wait_and_are_worked_on() -> None:
+    waits: list[float] = []
+    queue: WorkQueue[str] = WorkQueue(waited=waits.append)
+    seen: list[QueueState] = []
+
+    async def reconcile(_key: str) -> None:
+        await asyncio.sleep(0.02)
+        queue.add("a")  # waits for its own end
+        await asyncio.sleep(0.02)
+        seen.append(queue.state())
+        raise ExpectedError("again later")
+
+    idle = queue.state()
+    assert (idle.depth, idle.oldest_wait_seconds, idle.longest_work_seconds, idle.failing) == (0, None, None, 0)
+    queue.add("a")
+    await asyncio.sleep(0.02)
+    waiting = queue.state()
+    assert waiting.depth == 1
+    assert waiting.oldest_wait_seconds is not None
+    assert waiting.oldest_wait_seconds >= 0.02
+    await run(queue, reconcile, workers=1)
+    at_work = seen[0]
+    assert at_work.depth == 1
+    assert at_work.oldest_wait_seconds is not None
+    assert at_work.longest_work_seconds is not None
+    assert 0.02 <= at_work.oldest_wait_seconds < at_work.longest_work_seconds
+    assert len(waits) == 1
+    assert waits[0] >= 0.02
+    assert queue.state().failing == 1
 
 
 async def test_different_keys_are_worked_on_at_the_same_time() -> None:

@@ -82,3 +82,19 @@ def test_the_clock_counts_from_step_to_step_and_not_through_a_pause(
     stream.push(3, 0.1, totals())
     seconds += [result.seconds for result in stream.drain()]
     assert seconds == [1.0, 2.0, 0.5]
+
+
+def test_the_time_of_all_forward_passes_of_a_step_is_added_up(
+    stream: StepStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now, heard = [0.0], []
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    for step, passes in ((1, (0.25, 0.5)), (2, (0.125,)), (3, ())):
+        for seconds in passes:
+            with stream.forward_pass():
+                now[0] += seconds
+            now[0] += 10.0  # the backward pass
+        stream.push(step, 0.1, totals())
+        heard += [result.forward_seconds for result in stream.ready()]
+    heard += [result.forward_seconds for result in stream.drain()]
+    assert heard == [0.75, 0.125, 0.0]

@@ -121,7 +121,7 @@ class Starter:
         state = self._state(fetched.manifest.initial_weights)
         load_checkpoint(fetched, state)
         self._compare_data(fetched.trainer_state.dataset_size, fetched.trainer_state.dataset_sha256)
-        self.telemetry.resumed(state.step, name, fetched.trainer_state.loss_smoothed)
+        self.telemetry.resumed(fetched.manifest, name, fetched.trainer_state.loss_smoothed)
         metrics = MetricsLog.resumed(self.store, state.step)
         # The attempt before may have been killed in its last retention; this checkpoint was read back and checked.
         retain = self.configuration.spec.checkpoint.retain

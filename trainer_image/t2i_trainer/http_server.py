@@ -6,30 +6,47 @@ import logging
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from t2i_trainer.telemetry import Telemetry
+    from collections.abc import Callable
+
+    from t2i_api.progress import Progress
 
 logger = logging.getLogger("t2i_trainer")
 
 _PROMETHEUS_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
 
-def serve(telemetry: Telemetry, port: int, address: str = "") -> ThreadingHTTPServer | None:
+class Told(Protocol):
+    """What the pages are made from; read by the server's threads."""
+
+    @property
+    def progress(self) -> Progress:
+        """The document of /progress."""
+
+    def exposition(self) -> bytes:
+        """Return the text of /metrics."""
+
+
+def serve(
+    told: Told, port: int, address: str = "", *, on_scrape: Callable[[], None] = lambda: None
+) -> ThreadingHTTPServer | None:
     """Serve until the process ends, by default on every address: the operator and Prometheus come from outside.
 
-    A port that is taken is said, and training goes on without.
+    `on_scrape` is called whenever somebody has fetched /metrics whole. A port that is taken is said, and training goes
+    on without.
     """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # the name that http.server calls
             match self.path.partition("?")[0]:
                 case "/progress":
-                    body = telemetry.progress.model_dump_json(by_alias=True, exclude_none=True).encode()
+                    body = told.progress.model_dump_json(by_alias=True, exclude_none=True).encode()
                     self._answer(HTTPStatus.OK, body, "application/json")
                 case "/metrics":
-                    self._answer(HTTPStatus.OK, telemetry.exposition(), _PROMETHEUS_TEXT)
+                    self._answer(HTTPStatus.OK, told.exposition(), _PROMETHEUS_TEXT)
+                    on_scrape()
                 case "/healthz":
                     self._answer(HTTPStatus.OK, b"ok\n", "text/plain")
                 case _:

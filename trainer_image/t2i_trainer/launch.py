@@ -21,6 +21,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from t2i_api.attempt import INDEX_VARIABLE
 from t2i_api.progress import ExitCode, TerminationMessage, reason_of
+from t2i_trainer import last_words
 from t2i_trainer.compilation import keep_compiled_code
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.memory import out_of_memory_kills
@@ -75,7 +76,15 @@ class Launch:
                 ExitCode.PEER_LOST,
                 f"the pods of the attempt did not come together within {_RENDEZVOUS_SECONDS} s: {error}",
             ) from error
-        return self._outcome(killed, out_of_memory=out_of_memory_kills() > kills_before)
+        outcome = self._outcome(killed, out_of_memory=out_of_memory_kills() > kills_before)
+        self._linger(outcome)
+        return outcome
+
+    def _linger(self, outcome: Outcome) -> None:
+        words = last_words.LastWords.read(self.configuration.run_directory)
+        seconds = last_words.patience(words, outcome.status, last_words.wish())
+        if words is not None and seconds > 0:
+            last_words.linger(words, last_words.Place(self.configuration.attempt.metrics_port, self.address), seconds)
 
     def _start(self, address: str) -> None:
         attempt = self.configuration.attempt

@@ -6,10 +6,12 @@ import logging
 import math
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter
 
-from t2i_api import metrics as names
 from t2i_api.findings import Severity
+from t2i_api.metrics import trainer as names
+from t2i_trainer.known_gauges import KnownGauges
+from t2i_trainer.step_result import QUARTILES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from t2i_api.findings import Finding
+    from t2i_api.metrics.labels import Caption
 
 logger = logging.getLogger("t2i_trainer")
 
@@ -27,17 +30,15 @@ class NoticedMetrics:
     """The metrics of what a run notices about itself."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        findings, quartiles = names.trainer.FINDINGS, names.trainer.LOSS_BY_TIMESTEP
-        evaluation, expected = names.trainer.EVALUATION_LOSS, names.trainer.AS_EXPECTED
-        skipped, rollbacks = names.trainer.SKIPPED, names.trainer.ROLLBACKS
+        gauges = (names.LOSS_BY_TIMESTEP, names.EVALUATION_LOSS, names.EVALUATION_STEP, names.AS_EXPECTED)
+        self._gauges = KnownGauges(gauges, registry)
+        findings = names.FINDINGS
         self._findings = Counter(findings.name, findings.help, findings.label_names, registry=registry)
-        self._quartiles = Gauge(quartiles.name, quartiles.help, quartiles.label_names, registry=registry)
-        self._evaluation = Gauge(evaluation.name, evaluation.help, evaluation.label_names, registry=registry)
-        self._expected = Gauge(expected.name, expected.help, registry=registry)
-        self._skipped = Counter(skipped.name, skipped.help, registry=registry)
-        self._rollbacks = Counter(rollbacks.name, rollbacks.help, registry=registry)
-        self._expected.set(math.nan)
-        self._smoothed: list[float | None] = [None] * 4
+        self._non_finite, self._skipped, self._rollbacks = (
+            Counter(metric.name, metric.help, registry=registry)
+            for metric in (names.NON_FINITE, names.SKIPPED, names.ROLLBACKS)
+        )
+        self._smoothed: list[float | None] = [None] * QUARTILES
 
     def found(self, finding: Finding) -> None:
         """Count a finding and say it."""
@@ -53,16 +54,21 @@ class NoticedMetrics:
             before = self._smoothed[index]
             now = loss if before is None else _SMOOTHING * before + (1 - _SMOOTHING) * loss
             self._smoothed[index] = now
-            self._quartiles.labels(str(index + 1)).set(now)
+            self._gauges.set(names.LOSS_BY_TIMESTEP, now, str(index + 1))
 
-    def evaluated(self, losses: Mapping[str, float]) -> None:
-        """Take in the evaluation losses by kind of caption."""
+    def evaluated(self, step: int, losses: Mapping[Caption, float]) -> None:
+        """Take in the evaluation losses after a step by kind of caption."""
+        self._gauges.set(names.EVALUATION_STEP, step)
         for caption, loss in losses.items():
-            self._evaluation.labels(caption).set(loss)
+            self._gauges.set(names.EVALUATION_LOSS, loss, caption)
 
     def expects(self, *, as_expected: bool | None) -> None:
         """Note whether the loss lies in its bands."""
-        self._expected.set(math.nan if as_expected is None else float(as_expected))
+        self._gauges.set(names.AS_EXPECTED, None if as_expected is None else float(as_expected))
+
+    def met_non_finite(self) -> None:
+        """Count a step whose loss or gradient is not finite."""
+        self._non_finite.inc()
 
     def skipped(self) -> None:
         """Count a step that changed nothing."""

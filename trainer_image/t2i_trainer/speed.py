@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from t2i_api.job import JobSpec
     from t2i_trainer.data.feed import Batch
-    from t2i_trainer.speed_metrics import SpeedMetrics
+    from t2i_trainer.rank_figures import RankFigures
     from t2i_trainer.step_result import StepResult
     from t2i_trainer.world import World
 
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 class Speed:
     """One rank's measures; `begin` counts the arithmetic of a step once, where a peak to compare it with is known."""
 
-    def __init__(self, spec: JobSpec, world: World, metrics: SpeedMetrics) -> None:
+    def __init__(self, spec: JobSpec, world: World, figures: RankFigures) -> None:
         self._config = spec.model.unet.resolved
         self._share = spec.training.global_batch_size // world.size
         self._device = world.device
-        self._metrics = metrics
+        self._figures = figures
         self._seconds_at_peak: float | None = None
+        self._memory_size = (
+            torch.cuda.get_device_properties(world.device).total_memory if world.device.type == "cuda" else 0
+        )
 
     def begin(self, batch: Batch) -> None:
         """Count what one image costs; takes about a second for SD 1.5."""
@@ -44,11 +47,11 @@ class Speed:
         """Count the time inside as wait for data."""
         started = time.monotonic()
         yield
-        self._metrics.waited(time.monotonic() - started)
+        self._figures.waited(time.monotonic() - started)
 
     def hear(self, result: StepResult) -> None:
         """Take note of a step's duration."""
         if self._seconds_at_peak is not None and result.seconds:
-            self._metrics.utilised(self._seconds_at_peak / result.seconds)
+            self._figures.utilised(self._seconds_at_peak / result.seconds)
         if self._device.type == "cuda":
-            self._metrics.remembered(torch.cuda.max_memory_allocated(self._device))
+            self._figures.remembered(torch.cuda.max_memory_allocated(self._device), self._memory_size)

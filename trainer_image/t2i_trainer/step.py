@@ -88,7 +88,8 @@ class TrainStep:
         losses = []
         for place, part in enumerate(parts):
             with nullcontext() if place == len(parts) - 1 else self._world.accelerator.no_sync(self._model):
-                mine = self._losses(part)
+                with self.stream.forward_pass():
+                    mine = self._losses(part)
                 # Each sample weighs the same, however the share is cut; DDP takes the mean over ranks.
                 self._world.accelerator.backward(self._forward.weighted(mine, part.timesteps).sum() / self._share)
             losses.append(mine.detach())

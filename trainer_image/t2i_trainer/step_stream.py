@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -36,6 +37,7 @@ class _Pending:
     step: int
     learning_rate: float
     values: torch.Tensor
+    passes: tuple[tuple[_Mark, _Mark], ...]  # beginning and end of each forward pass
     end: _Mark
 
 
@@ -69,17 +71,26 @@ class StepStream:
         on_cuda = device.type == "cuda"
         self._places = [torch.empty(LENGTH, dtype=torch.float64, pin_memory=on_cuda) for _ in range(_PLACES)]
         self._pending: deque[_Pending] = deque()
+        self._passes: list[tuple[_Mark, _Mark]] = []
         self._before = _Mark(device)
 
     def restart_clock(self) -> None:
         """Count the time of the next step from now on: saves and pictures are not part of it."""
         self._before = _Mark(self._device)
 
+    @contextmanager
+    def forward_pass(self) -> Iterator[None]:
+        """Measure a forward pass of the next step to be pushed; the host waits for nothing."""
+        began = _Mark(self._device)
+        yield
+        self._passes.append((began, _Mark(self._device)))
+
     def push(self, step: int, learning_rate: float, totals: torch.Tensor) -> None:
         """Send the vector of a step just launched on its way; the one before must have been read up to one."""
         values = self._places[step % _PLACES]
         values.copy_(totals, non_blocking=True)
-        self._pending.append(_Pending(step, learning_rate, values, _Mark(self._device)))
+        self._pending.append(_Pending(step, learning_rate, values, tuple(self._passes), _Mark(self._device)))
+        self._passes.clear()
 
     def ready(self) -> Iterator[StepResult]:
         """Read every step but the newest."""
@@ -108,5 +119,6 @@ class StepStream:
             skipped=values[SKIPPED] > 0,
             quartile_losses=tuple(total / count if count else None for total, count in zip(sums, counts, strict=True)),
             seconds=pending.end.seconds_since(before),
+            forward_seconds=sum(end.seconds_since(began) for began, end in pending.passes),
             wants_stop=values[STOPS] > 0,
         )

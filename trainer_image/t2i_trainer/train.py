@@ -84,7 +84,7 @@ class Run:
         self.feed = self.prepared.feed
         self.step = TrainStep(self.configuration.spec, self.world, self.state, self.interruption)
         self.watch = Watch(self.configuration, self.world, self.telemetry, self.prepared)
-        self.speed = Speed(self.configuration.spec, self.world, self.telemetry.speed)
+        self.speed = Speed(self.configuration.spec, self.world, self.telemetry.figures)
 
     def begin(self) -> None:
         """Do what comes before the first step: compile, let DDP order its buckets, count the arithmetic."""

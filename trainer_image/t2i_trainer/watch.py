@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.alias_generators import to_camel
 
+from t2i_api.metrics.labels import Caption
 from t2i_api.progress import ExitCode
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.expectations import ExpectationCheck, bands_of
@@ -107,7 +108,8 @@ class Watch:
         if self._world.leads:
             told = {to_camel(name): value for name, value in asdict(gap).items()}
             self._metrics.note(self._state.step, "evaluation", told)
-        self._telemetry.noticed.evaluated({"right": gap.right, "wrong": gap.wrong, "null": gap.null})
+        losses = {Caption.RIGHT: gap.right, Caption.WRONG: gap.wrong, Caption.NULL: gap.null}
+        self._telemetry.noticed.evaluated(self._state.step, losses)
         self._tell(findings, self._state.step)
 
     def went_back(self, checkpoint_step: int) -> None:
@@ -121,7 +123,7 @@ class Watch:
         if result.skipped:
             self._telemetry.noticed.skipped()
         if not result.finite:
-            self._telemetry.met_non_finite()
+            self._telemetry.noticed.met_non_finite()
         match self._policy.hear(result):
             case Continue(finding):
                 self._tell([finding] if finding else [], result.step)

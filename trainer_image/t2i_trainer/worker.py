@@ -11,12 +11,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import torch.distributed as dist
+from prometheus_client import disable_created_metrics
 
 from t2i_api.progress import ExitCode, Progress
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.failures import describe_failure
 from t2i_trainer.http_server import serve
 from t2i_trainer.interruption import Interruption
+from t2i_trainer.last_words import LastWords, Scrapes
+from t2i_trainer.rank_figures import RankFigures
 from t2i_trainer.reports import REPORTS, write_report
 from t2i_trainer.telemetry import Telemetry
 from t2i_trainer.train import train
@@ -28,17 +31,19 @@ logger = logging.getLogger("t2i_trainer")
 def main() -> None:
     """Run this rank; ends the process with an `ExitCode` and leaves a report for the launcher."""
     options = _options()
-    rank = int(os.environ["RANK"])
+    rank, leads_pod = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"]) == 0
+    # A second series beside each counter, which nothing reads.
+    disable_created_metrics()  # type: ignore[no-untyped-call]
     configure_logging(logging.INFO if rank == 0 else logging.WARNING)
-    interruption = Interruption()
+    interruption, scrapes = Interruption(), Scrapes()
     telemetry: Telemetry | None = None
     code, text = ExitCode.SUCCEEDED, "trained to the last step"
     try:
         interruption.listen(end_at_once=True)
         configuration = RunConfiguration.read(options.job, options.attempt, options.run_directory)
-        telemetry = _telemetry(configuration)
-        if int(os.environ["LOCAL_RANK"]) == 0:
-            serve(telemetry, configuration.attempt.metrics_port, options.address)
+        telemetry = _telemetry(configuration, rank)
+        if leads_pod:
+            serve(telemetry, configuration.attempt.metrics_port, options.address, on_scrape=scrapes)
         world = join_world(configuration)
         make_deterministic(world.device)
         train(configuration, world, telemetry, interruption)
@@ -49,6 +54,8 @@ def main() -> None:
             traceback.print_exc()
         logger.log(logging.WARNING if code is ExitCode.INTERRUPTED else logging.ERROR, "rank %d: %s", rank, text)
     write_report(options.run_directory / REPORTS, rank, code, text, telemetry.progress if telemetry else None)
+    if telemetry is not None and leads_pod:
+        LastWords.of(telemetry, scrapes).write(options.run_directory)
     _leave(code)
 
 
@@ -58,7 +65,7 @@ def configure_logging(level: int) -> None:
     logger.setLevel(level)
 
 
-def _telemetry(configuration: RunConfiguration) -> Telemetry:
+def _telemetry(configuration: RunConfiguration, rank: int) -> Telemetry:
     training = configuration.spec.training
     progress = Progress(
         attempt=configuration.attempt.attempt,
@@ -66,7 +73,10 @@ def _telemetry(configuration: RunConfiguration) -> Telemetry:
         target_steps=training.steps,
         updated_at=datetime.now(UTC),
     )
-    return Telemetry(progress, training.global_batch_size)
+    figures = RankFigures(rank, configuration.run_directory / "figures")
+    telemetry = Telemetry(progress, training.global_batch_size, figures)
+    telemetry.describe(configuration)
+    return telemetry
 
 
 def _leave(code: ExitCode) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from t2i_api.attempt import CONTAINER_NAME, METRICS_PORT, RENDEZVOUS_PORT, labels
 from t2i_api.job import DiffusionTrainingJob
 from t2i_operator.build.beginning import Beginning
+from t2i_operator.build.defaults import TrainerDefaults
 from t2i_operator.build.metadata import child_metadata
 from t2i_operator.build.pods import pod_template
 
@@ -31,7 +32,9 @@ def service(job: DiffusionTrainingJob, attempt: int) -> dict[str, Any]:
     }
 
 
-def batch_job(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
+def batch_job(
+    job: DiffusionTrainingJob, attempt: int, beginning: Beginning, defaults: TrainerDefaults
+) -> dict[str, Any]:
     """Return the Indexed Job of one attempt."""
     workers = job.spec.workers.count
     return {
@@ -56,6 +59,6 @@ def batch_job(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, def
                     },
                 ]
             },
-            "template": pod_template(job, attempt, beginning, default_image),
+            "template": pod_template(job, attempt, beginning, defaults),
         },
     }

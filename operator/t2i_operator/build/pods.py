@@ -10,6 +10,7 @@ from t2i_api.attempt import (
     CONTAINER_NAME,
     GPU_RESOURCE,
     INITIAL_WEIGHTS_VARIABLES,
+    LINGER_VARIABLE,
     METRICS_PORT,
     RENDEZVOUS_PORT,
     SCRATCH_DIRECTORY,
@@ -20,12 +21,15 @@ from t2i_api.attempt import (
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.spec_run import PodTemplate
 from t2i_operator.build.beginning import Beginning
+from t2i_operator.build.defaults import TrainerDefaults
 
 USER_ID = 65532
 _CREDENTIAL_KEYS = (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True))
 
 
-def pod_template(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
+def pod_template(
+    job: DiffusionTrainingJob, attempt: int, beginning: Beginning, defaults: TrainerDefaults
+) -> dict[str, Any]:
     """Return the template of every pod of an attempt; our labels and annotations win over the user's."""
     template = job.spec.workers.template
     annotations = {
@@ -40,11 +44,13 @@ def pod_template(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, 
             "labels": {**template.labels, **labels(job.metadata.name, attempt)},
             "annotations": annotations,
         },
-        "spec": _pod_spec(job, attempt, beginning, default_image),
+        "spec": _pod_spec(job, attempt, beginning, defaults),
     }
 
 
-def _pod_spec(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
+def _pod_spec(
+    job: DiffusionTrainingJob, attempt: int, beginning: Beginning, defaults: TrainerDefaults
+) -> dict[str, Any]:
     template = job.spec.workers.template
     name = child_name(job.metadata.name, attempt)
     spec: dict[str, Any] = {
@@ -61,7 +67,7 @@ def _pod_spec(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, def
             "fsGroup": USER_ID,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_container(job, attempt, beginning, default_image)],
+        "containers": [_container(job, attempt, beginning, defaults)],
         "volumes": [
             {"name": "configuration", "configMap": {"name": name}},
             {"name": "scratch", "emptyDir": {}},
@@ -91,13 +97,15 @@ def _placement(template: PodTemplate) -> dict[str, Any]:
     return {key: value for key, value in optional.items() if value}
 
 
-def _container(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, default_image: str) -> dict[str, Any]:
+def _container(
+    job: DiffusionTrainingJob, attempt: int, beginning: Beginning, defaults: TrainerDefaults
+) -> dict[str, Any]:
     template = job.spec.workers.template
     return {
         "name": CONTAINER_NAME,
-        "image": job.spec.workers.image or default_image,
+        "image": job.spec.workers.image or defaults.image,
         "imagePullPolicy": "IfNotPresent",
-        "env": _environment(job, attempt, beginning),
+        "env": _environment(job, attempt, beginning, defaults),
         "ports": [
             {"name": "metrics", "containerPort": METRICS_PORT, "protocol": "TCP"},
             {"name": "rendezvous", "containerPort": RENDEZVOUS_PORT, "protocol": "TCP"},
@@ -119,7 +127,9 @@ def _container(job: DiffusionTrainingJob, attempt: int, beginning: Beginning, de
     }
 
 
-def _environment(job: DiffusionTrainingJob, attempt: int, beginning: Beginning) -> list[dict[str, Any]]:
+def _environment(
+    job: DiffusionTrainingJob, attempt: int, beginning: Beginning, defaults: TrainerDefaults
+) -> list[dict[str, Any]]:
     name = child_name(job.metadata.name, attempt)
     ours: dict[str, str] = {
         "MASTER_ADDR": f"{name}-0.{name}",
@@ -132,6 +142,9 @@ def _environment(job: DiffusionTrainingJob, attempt: int, beginning: Beginning) 
         ours[CACHE_VARIABLE] = CACHE_DIRECTORY
     if job.spec.checkpoint.region is not None:
         ours["AWS_REGION"] = job.spec.checkpoint.region
+    given = {variable.name for variable in job.spec.workers.template.env}
+    if defaults.linger_seconds > 0 and LINGER_VARIABLE not in given:
+        ours[LINGER_VARIABLE] = f"{defaults.linger_seconds:g}"
     environment: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in ours.items()]
     environment += [
         {"name": variable.name, "value": variable.value}

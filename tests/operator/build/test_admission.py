@@ -10,7 +10,7 @@ from t2i_api.job import DiffusionTrainingJob
 from t2i_api.status import InitialWeightsStatus, VerdictKind
 from t2i_dev.cluster import LocalCluster
 from t2i_dev.errors import ComponentFailedError
-from t2i_operator.build import Beginning, children
+from t2i_operator.build import Beginning, TrainerDefaults, children
 
 pytestmark = pytest.mark.cluster
 
@@ -76,7 +76,7 @@ def test_every_object_and_every_pod_is_admitted(
     control_plane: LocalCluster, namespace: str, job_with: JobWith, changes: dict[str, Any]
 ) -> None:
     job = job_with({"metadata.namespace": namespace, **changes})
-    built = children(job, attempt=12, beginning=BEGINNING, default_image="t2i-trainer:1")
+    built = children(job, attempt=12, beginning=BEGINNING, defaults=TrainerDefaults(image="t2i-trainer:1"))
     for document in built:
         answer = dry_run(control_plane, document)
         assert answer["metadata"]["name"] == document["metadata"]["name"]
@@ -88,7 +88,12 @@ def test_the_namespace_refuses_what_is_not_restricted(
     control_plane: LocalCluster, namespace: str, job_with: JobWith
 ) -> None:
     # Without this, the test above could pass in a namespace that enforces nothing.
-    job = children(job_with({"metadata.namespace": namespace}), attempt=1, beginning=Beginning(), default_image="x")[-1]
+    job = children(
+        job_with({"metadata.namespace": namespace}),
+        attempt=1,
+        beginning=Beginning(),
+        defaults=TrainerDefaults(image="x"),
+    )[-1]
     pod = pod_of(job)
     del pod["spec"]["securityContext"]["runAsNonRoot"]
     with pytest.raises(ComponentFailedError, match="violates PodSecurity"):

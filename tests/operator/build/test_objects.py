@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from t2i_api.job import DiffusionTrainingJob
-from t2i_operator.build import Beginning, children
+from t2i_operator.build import Beginning, TrainerDefaults, children
 
 JobWith = Callable[..., DiffusionTrainingJob]
 
@@ -22,13 +22,16 @@ def at(document: dict[str, Any], path: str) -> Any:
 @pytest.fixture
 def built(job_with: JobWith) -> dict[str, dict[str, Any]]:
     made = children(
-        job_with(), attempt=3, beginning=Beginning(resume_from="step-00000010-w"), default_image="trainer:1"
+        job_with(),
+        attempt=3,
+        beginning=Beginning(resume_from="step-00000010-w"),
+        defaults=TrainerDefaults(image="trainer:1"),
     )
     return {child["kind"]: child for child in made}
 
 
 def test_the_job_that_asks_for_gpus_is_created_last(job_with: JobWith) -> None:
-    made = children(job_with(), attempt=1, beginning=Beginning(), default_image="trainer:1")
+    made = children(job_with(), attempt=1, beginning=Beginning(), defaults=TrainerDefaults(image="trainer:1"))
     assert [child["kind"] for child in made] == ["Service", "ConfigMap", "Job"]
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.status import InitialWeightsStatus, VerdictKind
-from t2i_operator.build import Beginning
+from t2i_operator.build import Beginning, TrainerDefaults
 from t2i_operator.build.pods import pod_template
 
 JobWith = Callable[..., DiffusionTrainingJob]
@@ -16,7 +16,8 @@ JobWith = Callable[..., DiffusionTrainingJob]
 @pytest.fixture
 def template_with(job_with: JobWith) -> Callable[..., dict[str, Any]]:
     """Build the pod template of a job with some fields changed."""
-    return lambda changes=None, **begins: pod_template(job_with(changes), 1, Beginning(**begins), "default:1")
+    defaults = TrainerDefaults(image="default:1", linger_seconds=30)
+    return lambda changes=None, **begins: pod_template(job_with(changes), 1, Beginning(**begins), defaults)
 
 
 def environment(template: dict[str, Any]) -> dict[str, Any]:
@@ -98,6 +99,17 @@ def test_another_stores_credentials_come_from_its_own_secret_beside_the_buckets(
     for name, optional in (("AWS_ACCESS_KEY_ID", False), ("AWS_SECRET_ACCESS_KEY", False), ("AWS_SESSION_TOKEN", True)):
         reference = {"name": "models", "key": name, "optional": optional}
         assert found[f"T2I_INITIAL_WEIGHTS_{name}"] == {"secretKeyRef": reference}
+
+
+def test_a_job_may_say_how_long_its_pods_stay_to_be_scraped(template_with: Callable[..., dict[str, Any]]) -> None:
+    assert environment(template_with())["T2I_LINGER_SECONDS"] == "30"
+    own = {"spec.workers.template.env": [{"name": "T2I_LINGER_SECONDS", "value": "0"}]}
+    assert environment(template_with(own))["T2I_LINGER_SECONDS"] == "0"
+
+
+def test_without_scrapes_nobody_is_waited_for(job_with: JobWith) -> None:
+    template = pod_template(job_with(), 1, Beginning(), TrainerDefaults(image="default:1"))
+    assert "T2I_LINGER_SECONDS" not in environment(template)
 
 
 def test_ours_win_over_the_users(template_with: Callable[..., dict[str, Any]]) -> None:

@@ -4,7 +4,9 @@ import json
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
+from t2i_api.metrics import OPERATOR_METRICS
 from t2i_api.progress import ExitCode, Progress, TerminationMessage, TrainerPhase
 
 pytestmark = pytest.mark.cluster
@@ -82,7 +84,18 @@ def test_a_foreign_checkpoint_is_judged_and_archived_before_anything_asks_for_a_
     told = events(place)
     assert "above 0.1" in told["NotAsExpected"]
     assert told["Finding"] == "LatentScale at step 3: too small"
-    assert 't2i_job_last_loss{job_name="emoji"' in place.operator.get("/metrics")
+    text = place.operator.get("/metrics")
+    assert {family.name for family in text_string_to_metric_families(text)} == {
+        metric.family for metric in OPERATOR_METRICS
+    }
+    for series in (
+        't2i_job_last_loss{job_name="emoji"',
+        't2i_operator_archives_total{result="success"} 1.0',
+        't2i_operator_preflights_total{result="success"}',
+        't2i_operator_api_requests_total{code="201",resource="jobs",verb="create"} 1.0',
+        't2i_operator_store_requests_total{code="200",operation="CopyObject"}',
+    ):
+        assert series in text
 
 
 def test_the_verdict_is_in_the_status_before_the_job_is_created(place: Any) -> None:

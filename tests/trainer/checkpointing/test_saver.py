@@ -168,6 +168,7 @@ def test_a_killed_uploading_process_is_an_error_and_the_checkpoint_before_stays(
     assert failed.value.code is ExitCode.CRASHED
     assert run.committed(1) is not None
     assert run.committed(2) is None
+    assert run.metric("t2i_trainer_checkpoint_failures_total") == 1
 
 
 def test_a_step_after_a_failed_upload_says_so(run: Run) -> None:

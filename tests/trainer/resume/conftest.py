@@ -129,6 +129,7 @@ class Cluster:
     folder: Path
     job: dict[str, Any]
     pods: list[Pod] = field(default_factory=list)
+    lingers: bool = False
 
     @property
     def store(self) -> LocalStore:
@@ -175,6 +176,7 @@ class Cluster:
                     "JOB_COMPLETION_INDEX": str(index),
                     "OMP_NUM_THREADS": "1",
                     "T2I_DEVICE": "cpu",
+                    **({"T2I_LINGER_SECONDS": "120"} if self.lingers else {}),
                     "TMPDIR": str(folder / "scratch"),
                 },
                 stdout=output,
@@ -222,6 +224,16 @@ def fetch(port: int, path: str) -> bytes:
         return content
 
 
+def scrape_to_the_end(pod: Pod) -> str:
+    """Scrape a pod as Prometheus does, only more often; returns the last text before it was gone."""
+    text = ""
+    while pod.process.poll() is None:
+        with contextlib.suppress(OSError):
+            text = fetch(pod.port, "/metrics").decode()
+        time.sleep(0.5)
+    return text
+
+
 @dataclass
 class Story:
     """Both runs, and what was seen while the disturbed one ran."""
@@ -234,6 +246,8 @@ class Story:
     peer_codes: list[int]
     progress: Progress
     metrics: str
+    peer_metrics: str
+    last_metrics: str
     end_messages: list[TerminationMessage]
     steps: int = STEPS
     every: int = EVERY
@@ -250,7 +264,9 @@ def story(
     calm, wild = clusters["undisturbed"], clusters["disturbed"]
     try:
         # One pod of two processes here, two pods of one below: the same world, another arrangement.
+        calm.lingers = True
         (pod,) = calm.start(1, workers=1, processes=2)
+        last_metrics = scrape_to_the_end(pod)
         pod.expect(ExitCode.SUCCEEDED)
 
         pods = wild.start(1, workers=2, processes=1)
@@ -262,7 +278,7 @@ def story(
         pods = wild.start(2, workers=2, processes=1, resume_from=wild.newest_name())
         wild.wait_for_checkpoint(killed_after + EVERY, pods)
         progress = Progress.model_validate_json(fetch(pods[0].port, "/progress"))
-        metrics = fetch(pods[0].port, "/metrics").decode()
+        metrics, peer_metrics = (fetch(pod.port, "/metrics").decode() for pod in pods)
         pods[1].process.send_signal(signal.SIGTERM)
         for pod in pods:
             pod.expect(ExitCode.INTERRUPTED)
@@ -273,7 +289,19 @@ def story(
         for pod in pods:
             pod.expect(ExitCode.SUCCEEDED)
         ends = [pod.message for pod in pods]
-        yield Story(calm, wild, killed_after, stopped_after, stop_messages, peer_codes, progress, metrics, ends)
+        yield Story(
+            calm,
+            wild,
+            killed_after,
+            stopped_after,
+            stop_messages,
+            peer_codes,
+            progress,
+            metrics,
+            peer_metrics,
+            last_metrics,
+            ends,
+        )
     finally:
         calm.stop()
         wild.stop()

@@ -140,6 +140,7 @@ class Saver:
         # The future stays known until every rank has met in `_wait`, but is read once.
         self._in_flight = InFlight(known.step, known.folder, known.began_at, None)
         if outcome.manifest is None:
+            self._telemetry.save_failed()
             raise TrainerError(outcome.code, f"the checkpoint of step {known.step} was not saved: {outcome.message}")
         self._telemetry.saved(outcome.manifest, time.monotonic() - known.began_at, outcome.seconds)
         self._telemetry.knows_checkpoint(known.folder, known.step)
