@@ -9,7 +9,7 @@ CRD := crds/training.t2i.dev_diffusiontrainingjobs.yaml
 TYPES_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/t2i-operator/mypy
 CHART_CRD := charts/t2i-operator/files/training.t2i.dev_diffusiontrainingjobs.yaml
 
-.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-stores crash-matrix kill-matrix planted-bugs format crds chart-readme metrics-docs test-helm3 images bench cluster-up cluster-down clean
+.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-exhaustive test-stores crash-matrix kill-matrix planted-bugs format crds chart-readme metrics-docs test-helm3 images bench cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -29,7 +29,7 @@ demo: setup ## Run the main job end to end: judge, archive, train, kill, resume,
 demo-short: setup ## The same with a training run of about a minute
 	$(RUN) t2i-dev demo --short
 
-test: setup lint types imports test-unit test-cluster test-end-to-end ## Run every test on this machine
+test: setup lint types imports test-unit test-cluster test-end-to-end ## Run the tests on this machine; what they sample, `make test-exhaustive` runs whole
 
 lint: .venv/.synced ## Check style and format
 	$(RUN) ruff check
@@ -43,7 +43,10 @@ imports: .venv/.synced ## Check who may import whom
 	$(RUN) lint-imports
 
 test-unit: .venv/.synced ## Tests of pure logic, of the trainer and of what the S3 server holds after every fault: no cluster (minutes)
-	$(RUN) pytest -q -n 2 --dist loadgroup -m "not cluster and not end_to_end"
+	$(RUN) pytest -q -n 2 --dist loadgroup -m "not cluster and not end_to_end and not exhaustive"
+
+test-exhaustive: setup ## What CI runs after `make test`: every kill of the crash matrix, 100,000 damaged headers, slow resumes (minutes)
+	$(RUN) pytest -q -n 2 --dist loadgroup -m exhaustive
 
 test-cluster: .venv/.synced ## Tests against the real API server and S3 server (minutes)
 	$(RUN) pytest -q -n 2 --dist loadgroup -m "cluster and not end_to_end"

@@ -15,6 +15,7 @@ from t2i_dev.processes import wait_until
 from t2i_dev.s3_server import S3Server
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep each file's tests in one process, and those of files that share a costly fixture (`xdist_group`) too."""
     for item in items:

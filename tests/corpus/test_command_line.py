@@ -38,7 +38,7 @@ def run(corpus: PlacedCorpus, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
     return lambda *arguments: CliRunner().invoke(commands, ["checkpoint", *map(str, arguments)])
 
 
-@pytest.mark.parametrize("way", ["file", "s3"])
+@pytest.mark.parametrize("way", ["file", pytest.param("s3", marks=pytest.mark.exhaustive)])
 @pytest.mark.parametrize("row", COMPARABLE, ids=lambda row: row.name)
 def test_the_command_line_says_the_same(
     corpus: PlacedCorpus, row: Row, way: Way, run: Callable[..., Result], tmp_path: Path
@@ -58,6 +58,7 @@ def test_the_command_line_says_the_same(
     assert len(found["checkpoints"]) == 0 or found["step"] is not None
 
 
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("row", COMPARABLE, ids=lambda row: row.name)
 def test_tables_show_the_verdict_and_move_no_cursor(
     corpus: PlacedCorpus, row: Row, run: Callable[..., Result], tmp_path: Path

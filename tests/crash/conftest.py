@@ -18,9 +18,7 @@ if TYPE_CHECKING:
     from t2i_dev.crash.scenario import Scenario
     from t2i_dev.s3_server import S3Server
 
-# Kills strike every side effect here; the other faults each third one, and all of them in `make crash-matrix`.
 KILLS = {Fault.KILLED_BEFORE, Fault.KILLED_AFTER, ONE_EFFECT_A_LIFE}
-ELSE_EVERY = 3
 
 
 @pytest.fixture(scope="session")
@@ -30,15 +28,15 @@ def laboratory(s3_server: S3Server) -> Iterator[Laboratory]:
 
 
 @pytest.fixture(scope="session")
-def expect_green(laboratory: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], None]:
-    """Run one row of a suite; every cell must be green."""
+def expect_green(laboratory: Laboratory, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., None]:
+    """Run one row of a suite, each `every`-th place of it (kills: each `kills_every`-th); every cell must be green."""
     made: dict[str, Scenario] = {}
 
-    def run(suite: str, row: str) -> None:
+    def run(suite: str, row: str, *, every: int, kills_every: int) -> None:
         if suite not in made:
             made[suite] = SUITES[suite].make(laboratory, tmp_path_factory.mktemp("crash"))
-        every = 1 if row in KILLS else ELSE_EVERY
-        results = list(cells(laboratory, made[suite], row_named(row), every=every))
+        places = kills_every if row in KILLS else every
+        results = list(cells(laboratory, made[suite], row_named(row), every=places))
         red = [f"{cell.plan} ({cell.effect}): {'; '.join(cell.problems)}" for cell in results if cell.problems]
         assert not red, "\n".join(red)
 

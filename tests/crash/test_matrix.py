@@ -18,6 +18,17 @@ if TYPE_CHECKING:
 CASES = [(suite, row) for suite, tested in SUITES.items() for row in tested.rows]
 
 
-@pytest.mark.parametrize(("suite", "row"), CASES, ids=[f"{suite}: {row}" for suite, row in CASES])
-def test_nothing_is_lost_and_a_restart_finishes(expect_green: Callable[[str, str], None], suite: str, row: str) -> None:
-    expect_green(suite, row)
+each_case = pytest.mark.parametrize(("suite", "row"), CASES, ids=[f"{suite}: {row}" for suite, row in CASES])
+
+
+@each_case
+def test_nothing_is_lost_and_a_restart_finishes(expect_green: Callable[..., None], suite: str, row: str) -> None:
+    """A sample: each fault at some places, each place under some faults."""
+    expect_green(suite, row, every=6, kills_every=6)
+
+
+@pytest.mark.exhaustive
+@each_case
+def test_no_kill_at_any_side_effect_loses_anything(expect_green: Callable[..., None], suite: str, row: str) -> None:
+    """Kills at every side effect, the other faults at each third one; all of them in `make crash-matrix`."""
+    expect_green(suite, row, every=3, kills_every=1)

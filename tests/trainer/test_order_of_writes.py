@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import pytest
+
 from t2i_dev.faults import FaultProxy
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ OWN = re.compile(r".*/checkpoints/step-(?P<step>\d{8})-[a-z0-9-]+/(?P<path>.+)")
 MANIFEST = "MANIFEST.json"
 
 
+@pytest.mark.exhaustive
 def test_nothing_is_retired_before_the_newer_checkpoint_is_committed(
     make_job: Callable[[str], TrainerJob], s3_server: S3Server
 ) -> None:

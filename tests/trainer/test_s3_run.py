@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
 from t2i_checkpoint.manifest import read_manifest
@@ -25,6 +27,7 @@ def committed(store: Store) -> list[Manifest]:
     return [each for each in found if each is not None]
 
 
+@pytest.mark.exhaustive
 def test_a_killed_run_resumes_from_the_bucket_bit_for_bit(make_job: Callable[[str], Any]) -> None:
     job = make_job("s3").changed("training", steps=STEPS).changed("checkpoint", everySteps=EVERY)
     calm, wild = job.elsewhere("calm"), job.elsewhere("wild")

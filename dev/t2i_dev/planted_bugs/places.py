@@ -6,4 +6,4 @@ UNIT = "tests/checkpoint"
 
 def cell(suite: str, row: str) -> str:
     """A row of the crash matrix as pytest names it."""
-    return f"tests/crash/test_matrix.py::test_nothing_is_lost_and_a_restart_finishes[{suite}: {row}]"
+    return f"tests/crash/test_matrix.py::test_no_kill_at_any_side_effect_loses_anything[{suite}: {row}]"

@@ -84,8 +84,9 @@ class Run:
 
     @property
     def uploader(self) -> psutil.Process:
-        # Other tests of this process may have servers of their own.
-        (child,) = (each for each in psutil.Process().children() if UPLOADER in each.cmdline())
+        # Other tests of this process may have servers of their own, or have left one that is still to be waited for.
+        living = (each for each in psutil.Process().children() if each.status() != psutil.STATUS_ZOMBIE)
+        (child,) = (each for each in living if UPLOADER in each.cmdline())
         return child
 
     def metric(self, name: str) -> float:

@@ -42,6 +42,7 @@ def cluster(make: Callable[..., Cluster], folder: Path) -> Cluster:
     return made
 
 
+@pytest.mark.exhaustive
 def test_all_ranks_begin_alike_and_a_resume_stays_exact(
     cluster_at: Callable[..., Cluster], weights: InitialWeightsDocument, tmp_path: Path
 ) -> None:
