@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+import urllib.error
 import urllib.request
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ import pytest
 from t2i_api.attempt import LINGER_VARIABLE
 from t2i_api.progress import ExitCode, Progress, TrainerPhase
 from t2i_dev.ports import free_ports
+from t2i_dev.processes import wait_until
+from t2i_dev.prometheus import Prometheus
 from t2i_trainer.last_words import LastWords, Place, Scrapes, linger, patience, wish
 from t2i_trainer.telemetry import Telemetry
 
@@ -75,12 +78,26 @@ def test_it_ends_as_soon_as_it_was_scraped() -> None:
         # Only the last is Prometheus.
         heard.extend(_fetch(port, path) for path in ("/progress", "/healthz", "/metrics"))
 
-    threading.Timer(0.2, scrape).start()
+    visitor = threading.Thread(target=scrape)
+    visitor.start()
     began = time.monotonic()
     linger(words(), Place(port, "127.0.0.1"), 60)
     assert time.monotonic() - began < 30
+    visitor.join()
     assert heard[2] == b"t2i_trainer_step 9.0\n"
     assert Progress.model_validate_json(heard[0]) == PROGRESS
+
+
+def test_a_real_prometheus_has_the_last_step(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    scrape = {"job_name": "trainers", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+    with Prometheus.start(tmp_path, [scrape]) as prometheus:
+        linger(words(), Place(port, "127.0.0.1"), 60)
+        wait_until(
+            lambda: bool(prometheus.query("last_over_time(t2i_trainer_step[5m])")), "the last step", timeout_seconds=30
+        )
+        (step,) = prometheus.query("last_over_time(t2i_trainer_step[5m])")
+    assert step.last == 9
 
 
 def test_it_ends_when_the_time_is_up_and_nobody_came() -> None:
@@ -111,6 +128,11 @@ def test_the_launcher_reads_what_the_worker_left(tmp_path: Path) -> None:
 
 
 def _fetch(port: int, path: str) -> bytes:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-        content: bytes = answer.read()
-        return content
+    """Fetch a page as soon as somebody serves it."""
+    while True:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
+                content: bytes = answer.read()
+                return content
+        except urllib.error.URLError:
+            time.sleep(0.05)

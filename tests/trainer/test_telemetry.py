@@ -131,6 +131,7 @@ def test_a_resumed_run_knows_its_checkpoint(telemetry: Telemetry) -> None:
     text = telemetry.exposition().decode()
     found = {family.name: family for family in text_string_to_metric_families(text)}
     assert found["t2i_trainer_checkpoint_step"].samples[0].value == 40
+    assert found["t2i_trainer_loss_smoothed"].samples[0].value == 0.5
     assert found["t2i_trainer_checkpoint_timestamp_seconds"].samples[0].value == SAVED_AT.timestamp()
     assert "t2i_trainer_checkpoint_bytes_total 0.0" in text
 

@@ -86,9 +86,10 @@ class RunMetrics:
         for each in TrainerPhase:
             self._gauges.set(names.PHASE_NOW, float(each is phase), each)
 
-    def resumed(self, manifest: Manifest) -> None:
+    def resumed(self, manifest: Manifest, loss_smoothed: float | None) -> None:
         """Note the checkpoint that the run goes on from."""
         self._gauges.set(names.STEP, manifest.step)
+        self._gauges.set(names.LOSS_SMOOTHED, loss_smoothed)
         self._knows(manifest)
 
     def stepped(self, result: StepResult, smoothed: float | None, eta_seconds: float | None) -> None:

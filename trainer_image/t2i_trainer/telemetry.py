@@ -58,7 +58,7 @@ class Telemetry:
 
     def resumed(self, manifest: Manifest, checkpoint: str, loss_smoothed: float | None) -> None:
         """Note that the run goes on from a checkpoint, which lies in the folder `checkpoint`."""
-        self._run.resumed(manifest)
+        self._run.resumed(manifest, loss_smoothed)
         self._update(
             step=manifest.step,
             resumed_from_step=manifest.step,

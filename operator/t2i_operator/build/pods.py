@@ -143,8 +143,10 @@ def _environment(
     if job.spec.checkpoint.region is not None:
         ours["AWS_REGION"] = job.spec.checkpoint.region
     given = {variable.name for variable in job.spec.workers.template.env}
-    if defaults.linger_seconds > 0 and LINGER_VARIABLE not in given:
-        ours[LINGER_VARIABLE] = f"{defaults.linger_seconds:g}"
+    # A pod that waits to be scraped takes no steps: it must not look like one that hangs.
+    linger = min(defaults.linger_seconds, job.spec.failure_policy.stall_seconds / 2)
+    if linger > 0 and LINGER_VARIABLE not in given:
+        ours[LINGER_VARIABLE] = f"{linger:g}"
     environment: list[dict[str, Any]] = [{"name": key, "value": value} for key, value in ours.items()]
     environment += [
         {"name": variable.name, "value": variable.value}

@@ -107,6 +107,10 @@ def test_a_job_may_say_how_long_its_pods_stay_to_be_scraped(template_with: Calla
     assert environment(template_with(own))["T2I_LINGER_SECONDS"] == "0"
 
 
+def test_a_pod_that_waits_for_a_scrape_never_looks_stalled(template_with: Callable[..., dict[str, Any]]) -> None:
+    assert environment(template_with({"spec.failurePolicy.stallSeconds": 40}))["T2I_LINGER_SECONDS"] == "20"
+
+
 def test_without_scrapes_nobody_is_waited_for(job_with: JobWith) -> None:
     template = pod_template(job_with(), 1, Beginning(), TrainerDefaults(image="default:1"))
     assert "T2I_LINGER_SECONDS" not in environment(template)
