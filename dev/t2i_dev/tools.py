@@ -91,6 +91,12 @@ VERSITYGW = Tool(
 COREDNS = Tool("coredns", "github.com/coredns/coredns", {"coredns": "t2i.dev/tools/coredns"}, minutes="2 minutes")
 HELM = Tool("helm", "helm.sh/helm/v4", {"helm": "helm.sh/helm/v4/cmd/helm"}, minutes="2 minutes")
 PAUSE = Tool("pause", "", {"pause": "t2i.dev/tools/pause"})
+# Reads our dashboards with Grafana Labs' own models.
+DASHBOARD_CHECK = Tool(
+    "dashboard-check",
+    "github.com/grafana/grafana-foundation-sdk/go",
+    {"dashboard-check": "t2i.dev/tools/dashboard-check"},
+)
 # The other major version that people still have; optional, as below. See make test-helm3.
 HELM3 = Tool("helm3", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes="2 minutes")
 # A second S3 implementation that the checkpoint code is held against; optional, so not among ALL_TOOLS.
@@ -102,7 +108,7 @@ SEAWEEDFS = Tool(
 )
 
 # The S3 server first: most tests need nothing else.
-ALL_TOOLS = (VERSITYGW, ETCD, KUBERNETES, COREDNS, HELM, PAUSE)
+ALL_TOOLS = (VERSITYGW, ETCD, KUBERNETES, COREDNS, HELM, PAUSE, DASHBOARD_CHECK)
 
 
 def program(tool: Tool, name: str | None = None, progress: Progress | None = None) -> Path:

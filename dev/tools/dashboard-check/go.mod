@@ -1,0 +1,5 @@
+module t2i.dev/tools/dashboard-check
+
+go 1.26
+
+require github.com/grafana/grafana-foundation-sdk/go v0.0.22
