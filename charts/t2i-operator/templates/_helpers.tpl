@@ -78,6 +78,13 @@ yes
 {{- end -}}
 {{- end -}}
 
+{{/* "yes" where PrometheusRule is to be rendered. */}}
+{{- define "t2i-operator.rendersAlerts" -}}
+{{- if or (eq .Values.alerts.render "Always") (and (eq .Values.alerts.render "Auto") (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/PrometheusRule")) -}}
+yes
+{{- end -}}
+{{- end -}}
+
 {{/* What the operator may do with jobs and their children, in each namespace that it looks after. */}}
 {{- define "t2i-operator.rules" -}}
 - apiGroups: [training.t2i.dev]

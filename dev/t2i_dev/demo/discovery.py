@@ -1,24 +1,34 @@
-"""Finds what Prometheus scrapes. Debian builds it without Kubernetes discovery, so this writes the file it re-reads.
+"""Finds what Prometheus scrapes, with the very configuration that users are told: examples/prometheus.yml.
 
-Follows the usual annotations, `prometheus.io/scrape` and `prometheus.io/port`, as clusters' Prometheus servers do.
-Format: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#file_sd_config
+Debian builds Prometheus without Kubernetes discovery, so this writes what that would find (role pod: every port of
+every container, with its labels) into a file that Prometheus re-reads; the relabelling is the example's own.
+Format: https://prometheus.io/docs/prometheus/latest/configuration/configuration/#kubernetes_sd_config.
 """
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from t2i_dev.cluster import LocalCluster
+from t2i_dev.paths import repository_root
 
 REFRESH_SECONDS = 1.0
+EXAMPLE = repository_root() / "examples" / "prometheus.yml"
 
 
 def scrape_configs(targets: Path) -> list[dict[str, Any]]:
-    """The section of prometheus.yml that reads the targets; Prometheus watches the file for changes."""
-    return [{"job_name": "pods", "file_sd_configs": [{"files": [str(targets)], "refresh_interval": "5s"}]}]
+    """The example's scrape jobs, which read the targets from a file; Prometheus watches it for changes."""
+    configs: list[dict[str, Any]] = yaml.safe_load(EXAMPLE.read_text())["scrape_configs"]
+    for config in configs:
+        del config["kubernetes_sd_configs"]
+        config["file_sd_configs"] = [{"files": [str(targets)], "refresh_interval": "5s"}]
+    return configs
 
 
 @contextmanager
@@ -42,11 +52,11 @@ def discovered_pods(cluster: LocalCluster, targets: Path) -> Iterator[None]:
 
 
 def write_targets(cluster: LocalCluster, targets: Path) -> None:
-    """Write the running pods that want to be scraped; while the API server does not answer, the old file stays."""
-    answer = cluster.client.get("/api/v1/pods?fieldSelector=status.phase=Running")
+    """Write the pods that have an address; while the API server does not answer, the old file stays."""
+    answer = cluster.client.get("/api/v1/pods")
     if answer is None:
         return
-    groups = [group for pod in answer["items"] if (group := target_group(pod)) is not None]
+    groups = [group for pod in answer["items"] for group in target_groups(pod)]
     text = json.dumps(groups)
     if not targets.exists() or targets.read_text() != text:
         fresh = targets.with_suffix(".new")
@@ -54,11 +64,23 @@ def write_targets(cluster: LocalCluster, targets: Path) -> None:
         fresh.replace(targets)
 
 
-def target_group(pod: dict[str, Any]) -> dict[str, Any] | None:
-    """One pod as a target, or None if it does not ask to be scraped."""
-    annotations = pod["metadata"].get("annotations", {})
+def target_groups(pod: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every port of a pod as a target with the labels that Kubernetes discovery gives it; none without an address."""
     address = pod["status"].get("podIP")
-    if annotations.get("prometheus.io/scrape") != "true" or address is None:
-        return None
-    labels = {"namespace": pod["metadata"]["namespace"], "pod": pod["metadata"]["name"]}
-    return {"targets": [f"{address}:{annotations.get('prometheus.io/port', '80')}"], "labels": labels}
+    if address is None:
+        return []
+    about = {
+        "__meta_kubernetes_namespace": pod["metadata"]["namespace"],
+        "__meta_kubernetes_pod_name": pod["metadata"]["name"],
+        "__meta_kubernetes_pod_phase": pod["status"].get("phase", "Unknown"),
+    }
+    for name, value in pod["metadata"].get("labels", {}).items():
+        about[f"__meta_kubernetes_pod_label_{re.sub(r'[^a-zA-Z0-9_]', '_', name)}"] = value
+    return [
+        {
+            "targets": [f"{address}:{port['containerPort']}"],
+            "labels": {**about, "__meta_kubernetes_pod_container_port_name": port.get("name", "")},
+        }
+        for container in pod["spec"]["containers"]
+        for port in container.get("ports", [])
+    ]

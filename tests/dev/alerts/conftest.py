@@ -1,0 +1,42 @@
+"""An alert against stories of made-up series: as `make alerts` wrote it, by the real promtool."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from t2i_dev.alerts.alert import RUNBOOKS, Alert
+from t2i_dev.alerts.render import rule_files
+from t2i_dev.promtool import Case, Firing, try_rules
+
+Series = Mapping[str, str]
+# By what happens in it: the series, when to look, and the summary that reaches people.
+Fires = Mapping[str, tuple[Series, str, str]]
+Quiet = Mapping[str, tuple[Series, str]]
+Behaves = Callable[[Alert, Fires, Quiet], None]
+
+
+def sent(alert: Alert, summary: str) -> Firing:
+    """The alert about the job team/emoji, or about the operator."""
+    labels = {"severity": str(alert.severity)}
+    if alert.about_job:
+        labels |= {"job_namespace": "team", "job_name": "emoji", "namespace": "team"}
+    words = {"summary": summary, "description": alert.description, "runbook_url": f"{RUNBOOKS}/{alert.name}.md"}
+    return Firing(labels=labels, annotations=words)
+
+
+@pytest.fixture
+def behaves(tmp_path: Path) -> Behaves:
+    """Require an alert, with its summary, in every story of `fires`, and none in those of `quiet`."""
+
+    def check(alert: Alert, fires: Fires, quiet: Quiet) -> None:
+        assert fires
+        assert quiet
+        cases = [
+            Case(name=name, series=series, at=at, firing=[sent(alert, summary)])
+            for name, (series, at, summary) in fires.items()
+        ]
+        cases += [Case(name=name, series=series, at=at) for name, (series, at) in quiet.items()]
+        assert try_rules(list(rule_files()), alert.name, cases, tmp_path) == ""
+
+    return check
