@@ -53,12 +53,19 @@ def go_back(configuration: RunConfiguration, world: World, store: Store, state: 
 
 
 def newest_before(keys: Iterable[str], step: int) -> str:
-    """Return the name of the newest committed own checkpoint of a step below `step` among keys; empty without one."""
-    folders = (
-        layout.parse_folder(key.removesuffix(f"/{layout.MANIFEST}")) for key in keys if key.endswith(layout.MANIFEST)
-    )
-    fitting = [folder for folder in folders if folder is not None and folder.is_own and folder.step < step]
-    return max(fitting, key=lambda folder: folder.step).name if fitting else ""
+    """Return the name of the newest whole own checkpoint of a step below `step` among keys; empty without one.
+
+    Whole: committed, and neither known as damaged nor half deleted.
+    """
+    marks: dict[str, set[str]] = {layout.MANIFEST: set(), layout.DAMAGED: set(), layout.RETIRED: set()}
+    for key in keys:
+        place, _, name = key.rpartition("/")
+        if name in marks:
+            marks[name].add(place)
+    whole = marks[layout.MANIFEST] - marks[layout.DAMAGED] - marks[layout.RETIRED]
+    found = (layout.parse_folder(place) for place in whole)
+    fitting = [folder for folder in found if folder is not None and folder.is_own and folder.step < step]
+    return max(fitting, key=lambda folder: (folder.step, folder.name)).name if fitting else ""
 
 
 def _name_before(store: Store, step: int) -> str:

@@ -113,12 +113,17 @@ class NonFinitePolicy:
                 f"back {self.rollbacks} times (failurePolicy.maxSkippedSteps {self.max_skipped_steps}, maxRollbacks "
                 f"{self.max_rollbacks}). {_WAY_OUT}"
             )
-        text = (
-            f"{len(recent)} of the last {WINDOW_STEPS} steps were left out ({told}, the last): the run goes back to "
-            f"the checkpoint before step {recent[0]} and on with new samples. {_WAY_OUT}"
-        )
-        finding = Finding(name=FindingName.ROLLED_BACK, severity=Severity.ERROR, step=step, sentence=text)
-        return RollBack(recent[0], finding)
+        return _roll_back(recent, step, f"{told}, the last")
+
+    def owed(self, step: int) -> RollBack | None:
+        """Return the going back that was decided at `step`, the newest, and that a kill kept from being done.
+
+        A save hears its own step: a checkpoint may hold more steps left out than may be, and nothing of the decision.
+        """
+        recent = self._recent(step)
+        if len(recent) <= self.max_skipped_steps:
+            return None
+        return _roll_back(recent, step, "decided before the run was stopped")
 
     def rolled_back(self, checkpoint_step: int, step: int) -> None:
         """Note that the tensors are those of `checkpoint_step` now, while `step` steps are counted."""
@@ -152,6 +157,14 @@ def with_steps(record: Sequence[SkippedSteps], new: SkippedSteps) -> tuple[Skipp
         oldest = next((each for each in kept if each.cause is not Cause.ROLLED_BACK), kept[0])
         kept.remove(oldest)
     return tuple(kept)
+
+
+def _roll_back(recent: Sequence[int], step: int, told: str) -> RollBack:
+    text = (
+        f"{len(recent)} of the last {WINDOW_STEPS} steps were left out ({told}): the run goes back to the checkpoint "
+        f"before step {recent[0]} and on with new samples. {_WAY_OUT}"
+    )
+    return RollBack(recent[0], Finding(name=FindingName.ROLLED_BACK, severity=Severity.ERROR, step=step, sentence=text))
 
 
 def _finding(cause: Cause, step: int, told: str, count: int, most: int) -> Finding:

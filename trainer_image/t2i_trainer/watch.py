@@ -57,7 +57,7 @@ class Watch:
         self._expectations = ExpectationCheck(bands_of(spec.expectations, spec.training.steps))
         policy = spec.failure_policy
         self._policy = NonFinitePolicy(policy.max_skipped_steps, policy.max_rollbacks, prepared.skipped)
-        self.roll_back: RollBack | None = None
+        self.roll_back: RollBack | None = self._policy.owed(self._state.step)
         self._tell(self._gate.begin(), max(self._state.step, 1))
 
     @property

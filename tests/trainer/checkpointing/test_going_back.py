@@ -1,0 +1,177 @@
+"""Going back in the middle of a run: the tensors of a checkpoint, the count of the run, and nothing written."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+
+from t2i_api.attempt import AttemptDocument
+from t2i_api.findings import Finding, FindingName, Severity
+from t2i_api.job import DiffusionTrainingJob, ObjectMetadata
+from t2i_api.progress import ExitCode
+from t2i_checkpoint import layout
+from t2i_checkpoint.local import LocalStore
+from t2i_checkpoint.store import StoreUnavailable
+from t2i_trainer.checkpointing.state import weights_sha256
+from t2i_trainer.configuration import RunConfiguration
+from t2i_trainer.errors import TrainerError
+from t2i_trainer.going_back import go_back, newest_before
+from t2i_trainer.non_finite import RollBack
+from t2i_trainer.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.trainer.checkpointing.conftest import Bench
+
+    from t2i_checkpoint.store import ObjectInfo
+    from t2i_trainer.checkpointing.state import TrainingState
+
+CPU = torch.device("cpu")
+FINDING = Finding(name=FindingName.ROLLED_BACK, severity=Severity.ERROR, step=9, sentence="3 steps were left out")
+
+
+def own(step: int, attempt: int = 1) -> str:
+    return layout.checkpoint_folder(step, f"0123abcd-a{attempt}")
+
+
+def committed(step: int, attempt: int = 1) -> list[str]:
+    return [f"{own(step, attempt)}/{name}" for name in (layout.WEIGHTS, layout.MANIFEST)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "before", "expected"),
+    [
+        ([], 9, ""),
+        ([*committed(3), *committed(6), *committed(9)], 9, own(6)),
+        ([*committed(3), *committed(6), *committed(9)], 3, ""),
+        ([*committed(3), f"{own(6)}/{layout.WEIGHTS}"], 9, own(3)),  # never committed
+        ([*committed(3), *committed(6), f"{own(6)}/{layout.DAMAGED}"], 9, own(3)),
+        ([*committed(3), *committed(6), f"{own(6)}/{layout.RETIRED}"], 9, own(3)),  # being deleted
+        ([*committed(3), f"checkpoints/checkpoint-6/{layout.MANIFEST}"], 9, own(3)),  # another program's
+        ([*committed(6, 1), *committed(6, 2)], 9, own(6, 2)),
+        ([f"archive/20251214T221758Z-x/{key}" for key in committed(3)], 9, ""),
+    ],
+)
+def test_the_newest_whole_checkpoint_from_before_is_chosen(keys: list[str], before: int, expected: str) -> None:
+    assert newest_before(keys, before) == expected.removeprefix(layout.CHECKPOINTS)
+    assert newest_before(reversed(keys), before) == expected.removeprefix(layout.CHECKPOINTS)
+
+
+@pytest.fixture
+def configuration(bench: Bench) -> RunConfiguration:
+    job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=bench.spec)
+    attempt = AttemptDocument(
+        job_name="shapes",
+        job_namespace="default",
+        job_uid="0123abcd",
+        attempt=2,
+        workers=1,
+        processes_per_worker=1,
+        rendezvous_address="127.0.0.1",
+    )
+    return RunConfiguration(job, attempt, "cpu", bench.scratch / "run")
+
+
+@pytest.fixture(scope="module")
+def world() -> World:
+    return World(Accelerator(cpu=True), rank=0, local_rank=0, size=1, device=CPU)
+
+
+def train_on(state: TrainingState, step: int, value: float) -> None:
+    for parameter in state.unet.parameters():
+        parameter.grad = torch.full_like(parameter, value)
+    state.optimizer.step()
+    state.ema.update(step)
+    state.step = step
+
+
+def digest(state: TrainingState) -> tuple[Any, ...]:
+    moments = [
+        tensor.double().sum().item()
+        for parameter in state.unet.parameters()
+        for tensor in state.optimizer.state[parameter].values()
+    ]
+    return weights_sha256(state.unet), weights_sha256(state.ema.module), moments
+
+
+def contents(store: LocalStore) -> dict[str, bytes]:
+    return {info.key: store.read(info.key) for info in store.list("")}
+
+
+def test_weights_average_and_moments_are_those_of_the_checkpoint_and_the_count_goes_on(
+    bench: Bench, configuration: RunConfiguration, world: World
+) -> None:
+    bench.save(3)
+    then = digest(bench.state)
+    train_on(bench.state, 6, 0.02)
+    bench.save(6)
+    train_on(bench.state, 9, float("nan"))
+    assert go_back(configuration, world, bench.store, bench.state, RollBack(5, FINDING)) == 3
+    assert digest(bench.state) == then
+    assert bench.state.step == 9, "samples since then are not seen again"
+    assert not (configuration.run_directory / "going-back").exists(), "scratch space is small"
+
+
+def test_with_nothing_to_go_back_to_the_run_ends_and_says_so(
+    bench: Bench, configuration: RunConfiguration, world: World
+) -> None:
+    bench.save(6)
+    with pytest.raises(TrainerError, match=r"3 steps were left out.*no checkpoint of a step before 5") as failed:
+        go_back(configuration, world, bench.store, bench.state, RollBack(5, FINDING))
+    assert failed.value.code is ExitCode.NON_FINITE_LOSS
+
+
+class Breaking(LocalStore):
+    """A store that answers so many questions and then no more: as if everything ended at that moment."""
+
+    def __init__(self, root: Path, answers: int) -> None:
+        super().__init__(root)
+        self.answers = answers
+
+    def _ask(self) -> None:
+        if self.answers == 0:
+            raise StoreUnavailable("no answer", uri=self.uri, operation="read", way_out="Try again")
+        self.answers -= 1
+
+    def list(self, prefix: str) -> Iterator[ObjectInfo]:
+        self._ask()
+        return super().list(prefix)
+
+    def head(self, key: str) -> ObjectInfo | None:
+        self._ask()
+        return super().head(key)
+
+    def read(self, key: str, start: int = 0, length: int | None = None, *, etag: str | None = None) -> bytes:
+        self._ask()
+        return super().read(key, start, length, etag=etag)
+
+    def download(self, key: str, path: Path) -> None:
+        self._ask()
+        super().download(key, path)
+
+
+def test_broken_off_at_every_moment_it_has_changed_nothing_and_can_be_done_again(
+    bench: Bench, configuration: RunConfiguration, world: World, tmp_path: Path
+) -> None:
+    bench.save(3)
+    then = digest(bench.state)
+    train_on(bench.state, 9, 0.02)
+    now, bucket = digest(bench.state), contents(LocalStore(tmp_path / "bucket"))
+    answers = 0
+    while True:
+        store = Breaking(tmp_path / "bucket", answers)
+        try:
+            assert go_back(configuration, world, store, bench.state, RollBack(5, FINDING)) == 3
+            break
+        except (StoreUnavailable, TrainerError):
+            assert digest(bench.state) == now, f"half loaded after {answers} answers"
+            assert contents(LocalStore(tmp_path / "bucket")) == bucket
+        answers += 1
+    assert answers > 8, "the files of a checkpoint are several"
+    assert digest(bench.state) == then
+    assert contents(LocalStore(tmp_path / "bucket")) == bucket, "going back only reads"
