@@ -6,6 +6,7 @@ whether it would fit; nothing here is ever resumed by us.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _OPTIMIZER_TAIL_READS = 2  # of a torch zip: its directory, its pickle
 _MEMBERS_OF_A_PARAMETER = 3  # two moments and a step counter
 _SHOWN = 5
+_SHARD = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.(?:safetensors|bin)$")  # of transformers, Diffusers, Accelerate
+_PARTITION = re.compile(r"zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt$")
+_JOIN = "Join them with the zero_to_fp32.py that DeepSpeed put beside them"
 _CONVERT = (
     "its tensors are spread over the files of several ranks: convert it with "
     "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch <folder> <file.pt>`"
@@ -59,9 +63,9 @@ def read_other(
     Raises FaultError, HeaderError or StoreError where the weights cannot be read.
     """
     parts = folder_parts(candidate.objects)
-    path = parts.weights.path
-    if path is None:
-        raise _no_weights(parts, candidate)
+    if (fault := _weights_fault(parts.weights, len(candidate.objects))) is not None:
+        raise fault
+    path = parts.weights.path or ""
     guess = expected_header_bytes(wanted)
     state = _read(reads, candidate, parts.weights, guess, memory)
     if not state.weights:
@@ -102,7 +106,7 @@ def _read(
                 return saved_state(tree)
             case CheckpointFormat.DISTRIBUTED:
                 return saved_state_of_names(read_distributed(reads.as_store, info, by_key))
-            case CheckpointFormat.SHARDED:
+            case CheckpointFormat.SHARDED | CheckpointFormat.SHARDED_PICKLE:
                 table: TensorTable = read_sharded_tensors(reads.as_store, info, by_key, expected_bytes=guess)
             case _ if memory is not None:
                 table = memory.read_header(reads, info, expected_bytes=guess).tensors
@@ -127,10 +131,19 @@ def _optimizer(
         return OptimizerFacts(f"an optimizer state that cannot be read ({error.detail})")
 
 
-def _no_weights(parts: FolderParts, candidate: Candidate) -> FaultError:
-    if parts.weights.paths:
-        named = ", ".join(parts.weights.paths[:_SHOWN])
+def _weights_fault(weights: WeightsFile, objects: int) -> FaultError | None:
+    """Say why the chosen file (or none, or several) cannot be read as the weights, or None."""
+    paths = weights.paths if weights.path is None else (weights.path,)
+    named = ", ".join(paths[:_SHOWN])
+    if not paths:
+        return FaultError(VerdictKind.INCOMPLETE, "NoWeights", f"{objects} objects, none of them weights")
+    if any(_PARTITION.search(path) for path in paths):
+        detail = f"{named}: DeepSpeed ZeRO-3 parted every tensor among the ranks. {_JOIN}"
+        return FaultError(VerdictKind.UNREADABLE, "WeightsPartitioned", detail)
+    if all(_SHARD.search(path) for path in paths):
+        detail = f"{named}: parts of one model, without the index that lists them (….index.json)"
+        return FaultError(VerdictKind.INCOMPLETE, "ShardIndexMissing", detail)
+    if weights.path is None:
         detail = f"several files may be the weights: {named}; keep one, or name it unet/diffusion_pytorch_model"
         return FaultError(VerdictKind.UNREADABLE, "WeightsAmbiguous", detail)
-    detail = f"{len(candidate.objects)} objects, none of them weights"
-    return FaultError(VerdictKind.INCOMPLETE, "NoWeights", detail)
+    return None

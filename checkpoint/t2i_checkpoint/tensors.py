@@ -26,6 +26,7 @@ ITEM_BYTES = {
     **dict.fromkeys(("U64", "I64", "F64", "C64"), 8),
     "C128": 16,
 }
+LOADABLE = frozenset({"F64", "F32", "F16", "BF16", "F8_E4M3", "F8_E5M2"})  # what the trainer can put into a model
 
 
 @dataclass(frozen=True, slots=True)

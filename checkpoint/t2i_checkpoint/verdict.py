@@ -28,6 +28,7 @@ from t2i_checkpoint.reasons import MEANING_REASONS, Reason
 from t2i_checkpoint.recognise import ModelFamily, recognise
 from t2i_checkpoint.renaming import Renaming, RenamingName, translate
 from t2i_checkpoint.resume_obstacles import first_obstacle
+from t2i_checkpoint.tensors import LOADABLE
 from t2i_checkpoint.torch_optimizer import order_fault
 from t2i_checkpoint.verdict_value import Verdict
 
@@ -67,6 +68,8 @@ def compare(stored: Stored, wanted: Wanted, phrase: Callable[[Architecture], str
             return fault
         wanted = replace(wanted, architecture=_in_order(architecture, stored.resume))
     fit = _fit(architecture, wanted.architecture)
+    if stored.resume is None and stored.not_loadable is None:
+        stored = replace(stored, not_loadable=_dtype_fault(fit.model, wanted.architecture))
     base = Verdict(
         VerdictKind.FOREIGN,
         Reason.NAMES_DIFFER,
@@ -106,6 +109,15 @@ def _fit(stored: Architecture, wanted: Architecture) -> _Fit:
     return _Fit(model, model.diff(wanted), None if renaming.name is RenamingName.NONE else renaming)
 
 
+def _dtype_fault(model: Architecture, wanted: Architecture) -> str | None:
+    """Say which tensor holds codes of a quantised model in place of weights, or None; `model` has the wanted names."""
+    for name in wanted:
+        dtype = model.parameters[name].dtype if name in model else None
+        if dtype is not None and dtype not in LOADABLE:
+            return f"{name} is stored as {dtype}, which only its own scheme can read: save the weights dequantised"
+    return None
+
+
 def _config_fault(resume: ResumeState | None, wanted: Wanted) -> Verdict | None:
     """Judge a model that only its builder knows: what the trainer wrote of its config has to be the job's."""
     held = None if resume is None else resume.model_config_sha256
@@ -138,11 +150,12 @@ def _differs(base: Verdict, fit: _Fit, stored: Stored, wanted: Wanted) -> Verdic
         explanation = "; ".join([explanation, *map(str, meant)])
     elif base.matched_parameter_share >= PARTIAL_SHARE:
         fresh = {*base.missing, *(mismatch.name for mismatch in base.mismatched)}
+        agree = f"{_percent(base.matched_parameter_share)} of the parameters agree: {explanation}"
         return replace(
             base,
             kind=VerdictKind.PARTIAL,
             reason=Reason.MOST_PARAMETERS_MATCH,
-            explanation=f"{_percent(base.matched_parameter_share)} of the parameters agree: {explanation}",
+            explanation=agree if stored.not_loadable is None else f"{agree}; {stored.not_loadable}",
             fresh=tuple(name for name in wanted.architecture if name in fresh),
         )
     elif base.label == ModelFamily.ADAPTER:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from t2i_checkpoint.headers.sharded import INDEX_SUFFIX
+from t2i_checkpoint.headers.sharded import SAFETENSORS_INDEX, TORCH_INDEX
 from t2i_checkpoint.layout import OPTIMIZER, WEIGHTS
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ _RESUME_STATE = (
     "rng_state",
     "custom_checkpoint",
 )
+_OPTIMIZER_STEMS = {"opt", "optim"}
 _RESUME_ENDINGS = ("optim_states.pt", "_optimizer.pt", "_scheduler.pt")
 # Folders of a Diffusers pipeline beside the UNet.
 _OTHER_MODELS = {
@@ -58,6 +59,7 @@ class CheckpointFormat(StrEnum):
     ACCELERATE = "accelerate"
     SAFETENSORS = "safetensors"
     SHARDED = "sharded-safetensors"
+    SHARDED_PICKLE = "sharded-pickle"
     PICKLE = "pickle"
     DISTRIBUTED = "distributed"
     UNKNOWN = "unknown"
@@ -105,27 +107,19 @@ def folder_parts(paths: Iterable[str]) -> FolderParts:
 
 
 def find_weights(paths: Iterable[str]) -> WeightsFile:
-    """Choose the weights file among a foreign folder's paths."""
+    """Choose the weights file among a foreign folder's paths: by place first (a VAE never stands for the UNet)."""
     available = [path for path in sorted(paths) if not is_resume_state(path)]
-    indexes = [path for path in available if path.endswith(INDEX_SUFFIX)]
-    plain = [path for path in available if path.endswith(_SAFETENSORS)]
-    for preferred in _PREFERRED:
-        if preferred in plain:
-            return WeightsFile(_format(preferred), preferred)
-        if preferred + ".index.json" in indexes:
-            return WeightsFile(CheckpointFormat.SHARDED, preferred + ".index.json")
-    for choice, kind in ((indexes, CheckpointFormat.SHARDED), (plain, CheckpointFormat.SAFETENSORS)):
-        found = _decide(choice, kind)
+    others = [path for path in available if path.partition("/")[0] not in _OTHER_MODELS]
+    for group in (
+        [path for path in available if path.partition("/")[0] in _MODEL_FOLDERS],
+        [path for path in others if not is_average(path)],
+        others,
+        available,
+    ):
+        found = _find_safetensors(group) or _find_distributed(group) or _find_pickle(group)
         if found is not None:
             return found
-    distributed = [path for path in available if path.rpartition("/")[2] == DCP_METADATA]
-    if distributed:
-        return _decide(distributed, CheckpointFormat.DISTRIBUTED) or WeightsFile(CheckpointFormat.DISTRIBUTED, None)
-    pickles = [path for path in available if path.endswith(_PICKLES)]
-    for preferred in _PREFERRED_PICKLES:
-        if preferred in pickles:
-            return WeightsFile(CheckpointFormat.PICKLE, preferred)
-    return _decide(pickles, CheckpointFormat.PICKLE) or WeightsFile(CheckpointFormat.UNKNOWN, None)
+    return WeightsFile(CheckpointFormat.UNKNOWN, None)
 
 
 def is_part(path: str) -> bool:
@@ -145,26 +139,42 @@ def is_average(path: str) -> bool:
 def is_resume_state(path: str) -> bool:
     """Whether a path holds state that only the program which wrote it can go on from, and no weights."""
     parts = path.split("/")
-    return path == OPTIMIZER or any(
-        part.startswith(_RESUME_STATE) or part.endswith(_RESUME_ENDINGS) for part in (parts[-1], parts[0])
-    )
+    if path == OPTIMIZER or parts[-1].partition(".")[0] in _OPTIMIZER_STEMS:
+        return True
+    return any(part.startswith(_RESUME_STATE) or part.endswith(_RESUME_ENDINGS) for part in (parts[-1], parts[0]))
 
 
-def _decide(paths: Sequence[str], kind: CheckpointFormat) -> WeightsFile | None:
-    """Return the one that is meant among several, or all of them as undecided; None where there is none."""
+def _find_safetensors(paths: Sequence[str]) -> WeightsFile | None:
+    indexes = [path for path in paths if path.endswith(SAFETENSORS_INDEX)]
+    plain = [path for path in paths if path.endswith(_SAFETENSORS)]
+    for preferred in _PREFERRED:
+        if preferred in plain:
+            return WeightsFile(_format(preferred), preferred)
+        if f"{preferred}.index.json" in indexes:
+            return WeightsFile(CheckpointFormat.SHARDED, f"{preferred}.index.json")
+    return _the_one(indexes, CheckpointFormat.SHARDED) or _the_one(plain, CheckpointFormat.SAFETENSORS)
+
+
+def _find_distributed(paths: Sequence[str]) -> WeightsFile | None:
+    return _the_one([path for path in paths if path.rpartition("/")[2] == DCP_METADATA], CheckpointFormat.DISTRIBUTED)
+
+
+def _find_pickle(paths: Sequence[str]) -> WeightsFile | None:
+    indexes = [path for path in paths if path.endswith(TORCH_INDEX)]
+    plain = [path for path in paths if path.endswith(_PICKLES)]
+    for preferred in _PREFERRED_PICKLES:
+        if preferred in plain:
+            return WeightsFile(CheckpointFormat.PICKLE, preferred)
+        if f"{preferred}.index.json" in indexes:
+            return WeightsFile(CheckpointFormat.SHARDED_PICKLE, f"{preferred}.index.json")
+    return _the_one(indexes, CheckpointFormat.SHARDED_PICKLE) or _the_one(plain, CheckpointFormat.PICKLE)
+
+
+def _the_one(paths: Sequence[str], kind: CheckpointFormat) -> WeightsFile | None:
+    """Return the only one, or all of them as undecided; None where there is none."""
     if not paths:
         return None
-    for choice in (
-        [path for path in paths if path.partition("/")[0] in _MODEL_FOLDERS],
-        [path for path in paths if not is_average(path) and path.partition("/")[0] not in _OTHER_MODELS],
-        [path for path in paths if path.partition("/")[0] not in _OTHER_MODELS],
-        paths,
-    ):
-        if len(choice) == 1:
-            return WeightsFile(kind, choice[0])
-        if choice:
-            return WeightsFile(kind, None, tuple(choice))
-    return None
+    return WeightsFile(kind, paths[0]) if len(paths) == 1 else WeightsFile(kind, None, tuple(paths))
 
 
 def _format(path: str) -> CheckpointFormat:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import save
 
 from t2i_checkpoint.headers.faults import HeaderError, HeaderFault
-from t2i_checkpoint.headers.sharded import MAX_SHARDS, parse_index, read_sharded
+from t2i_checkpoint.headers.sharded import MAX_SHARDS, parse_index, read_sharded, read_sharded_tensors
+from t2i_checkpoint.tensors import read_tensor
 
 if TYPE_CHECKING:
     from t2i_checkpoint.store import Store
@@ -59,3 +62,29 @@ def test_the_number_of_files_is_bounded() -> None:
     many = {f"p{n}": f"model-{n}.safetensors" for n in range(MAX_SHARDS + 1)}
     with pytest.raises(HeaderError, match="more than"):
         parse_index(json.dumps({"weight_map": many}).encode())
+
+
+def put_torch_shards(store: Store, one: Any, two: Any) -> tuple[Any, Any]:
+    for name, state in (("m-00001-of-00002.bin", one), ("m-00002-of-00002.bin", two)):
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        store.put(f"m/{name}", buffer.getvalue())
+    weight_map = {"b": "m-00002-of-00002.bin", "a": "m-00001-of-00002.bin"}
+    store.put("m/m.bin.index.json", json.dumps({"weight_map": weight_map}).encode())
+    objects = {info.key: info for info in store.list("m/")}
+    return objects["m/m.bin.index.json"], objects
+
+
+def test_torch_files_are_shards_as_well(store: Store) -> None:
+    one, two = torch.arange(6.0).reshape(2, 3), torch.ones(4)
+    index, objects = put_torch_shards(store, {"a": one}, {"b": two, "version": 1})
+    tensors = read_sharded_tensors(store, index, objects, expected_bytes=1000)
+    assert [(name, tensor.shape) for name, tensor in tensors.items()] == [("b", (4,)), ("a", (2, 3))]
+    assert read_tensor(store, tensors["a"]) == one.numpy().tobytes()
+
+
+def test_a_torch_shard_that_is_no_state_dict_is_refused(store: Store) -> None:
+    index, objects = put_torch_shards(store, {"a": torch.ones(1)}, [torch.ones(1)])
+    with pytest.raises(HeaderError) as caught:
+        read_sharded_tensors(store, index, objects, expected_bytes=1000)
+    assert caught.value.fault is HeaderFault.INDEX_INVALID

@@ -42,6 +42,16 @@ def test_order_and_dtype_of_the_file_do_not_matter(wanted: Wanted) -> None:
     assert verdict.kind is VerdictKind.IDENTICAL
 
 
+@pytest.mark.parametrize(("dtype", "loadable"), [("F8_E4M3", True), ("I8", False), ("F8_E8M0", False), ("C64", False)])
+def test_only_floating_point_weights_are_weights(wanted: Wanted, dtype: str, loadable: bool) -> None:  # noqa: FBT001  # table
+    # A quantised model has the names and shapes of the model, and other numbers.
+    codes = Architecture((name, Parameter(each.shape, dtype)) for name, each in wanted.architecture.parameters.items())
+    some = Architecture(list(codes.parameters.items())[:-1])
+    for verdict in (compare(Stored(codes), wanted), compare(Stored(some), wanted)):
+        assert verdict.usable_as_initial_weights is loadable
+        assert (f"is stored as {dtype}" in verdict.explanation) is not loadable
+
+
 def test_ddp_and_compile_prefixes_do_not_matter(wanted: Wanted) -> None:
     for prefix in ("module.", "_orig_mod.", "module._orig_mod."):
         wrapped = Architecture((prefix + n, p) for n, p in wanted.architecture.parameters.items())

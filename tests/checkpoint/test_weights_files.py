@@ -51,6 +51,26 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
             None,
             None,
         ),
+        (
+            ["unet/diffusion_pytorch_model.bin", "vae/diffusion_pytorch_model.safetensors"],
+            "unet/diffusion_pytorch_model.bin",
+            None,
+            None,
+        ),
+        (
+            ["pytorch_model.bin", "unet_ema/diffusion_pytorch_model.safetensors"],
+            "pytorch_model.bin",
+            "unet_ema/diffusion_pytorch_model.safetensors",
+            None,
+        ),
+        (
+            ["unet/diffusion_pytorch_model.bin.index.json", "unet/diffusion_pytorch_model-00001-of-00002.bin"],
+            "unet/diffusion_pytorch_model.bin.index.json",
+            None,
+            None,
+        ),
+        (["model.bin.index.json", "model-00001-of-00002.bin"], "model.bin.index.json", None, None),
+        (["model.pt", "ema_0.9999.pt", "opt.pt"], "model.pt", "ema_0.9999.pt", None),
         (["pytorch_lora_weights.safetensors"], "pytorch_lora_weights.safetensors", None, None),
         (["random_states_0.pkl", "scaler.pt", "custom_checkpoint_0.pkl"], None, None, None),
     ],
@@ -78,7 +98,14 @@ def test_what_cannot_be_decided_is_named_and_not_guessed(paths: list[str]) -> No
 
 NAMES = (
     *("unet", "unet_ema", "vae", "optimizer.bin", "model.safetensors", "a.pt", "b.ckpt", ".metadata", "x.index.json"),
-    *("model.safetensors.index.json", "MANIFEST.json", "scheduler.bin", "ema.safetensors", "__0_0.distcp"),
+    *(
+        "model.safetensors.index.json",
+        "pytorch_model.bin.index.json",
+        "MANIFEST.json",
+        "scheduler.bin",
+        "ema.safetensors",
+        "__0_0.distcp",
+    ),
 )
 
 

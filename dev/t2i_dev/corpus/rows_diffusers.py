@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, Final, cast
 
+import torch
 from accelerate import Accelerator
 from diffusers import AutoencoderKL, ControlNetModel, DiTTransformer2DModel, UNet2DModel
 from diffusers.training_utils import EMAModel
@@ -58,6 +59,37 @@ def _sharded(root: Path) -> None:
 def _missing_shard(root: Path) -> None:
     _sharded(root)
     next((root / "checkpoint-500" / "unet").glob("*-00002-of-*.safetensors")).unlink()
+
+
+def _index_missing(root: Path) -> None:
+    _sharded(root)
+    next((root / "checkpoint-500" / "unet").glob("*.index.json")).unlink()
+
+
+def _first_shard_only(root: Path) -> None:
+    """An upload that was cut off, or is still going on: the index comes last."""
+    _index_missing(root)
+    for shard in (root / "checkpoint-500" / "unet").glob("*.safetensors"):
+        if "-00001-of-" not in shard.name:
+            shard.unlink()
+
+
+def _sharded_torch_files(root: Path) -> None:
+    save(unet("sharded-bin"), root / "checkpoint-500" / "unet", safe_serialization=False, max_shard_size="150KB")
+
+
+def _torch_file_beside_safetensors(root: Path) -> None:
+    """A pipeline whose UNet was saved as a torch file, its VAE as safetensors."""
+    _torch_file(root)
+    save(_autoencoder(), root / "checkpoint-500" / "vae")
+
+
+def _quantised(root: Path) -> None:
+    """Eight-bit codes under the weights' own names and shapes."""
+    folder = root / "checkpoint-500" / "unet"
+    folder.mkdir(parents=True)
+    codes = {name: (each * 100).to(torch.int8) for name, each in unet("int8").state_dict().items()}
+    save_file(codes, folder / "diffusion_pytorch_model.safetensors")
 
 
 def _torch_file(root: Path) -> None:
@@ -155,6 +187,16 @@ ROWS: Final = (
         _sharded, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS),
     Row("diffusers-missing-shard", "the index names a file that is not there",
         _missing_shard, _K.INCOMPLETE, "ShardMissing", Then.FRESH, says=("00002-of",)),
+    Row("diffusers-index-missing", "several files and no index: the last of an upload is not there yet",
+        _index_missing, _K.INCOMPLETE, "ShardIndexMissing", Then.FRESH, says=("without the index",)),
+    Row("diffusers-first-shard-only", "one of several files: most of the tensors, and no reason to archive them",
+        _first_shard_only, _K.INCOMPLETE, "ShardIndexMissing", Then.FRESH),
+    Row("diffusers-sharded-bin", "torch files with an index",
+        _sharded_torch_files, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS),
+    Row("diffusers-bin-pipeline", "the UNet as a torch file, the VAE as safetensors: the UNet is the model",
+        _torch_file_beside_safetensors, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS),
+    Row("diffusers-int8", "a quantised model's codes: same names, same shapes, no weights",
+        _quantised, _K.INFERENCE_ONLY, "NotLoadable", Then.STOP, says=("I8", "dequantised")),
     Row("diffusers-bin", "safe_serialization=False: a torch file, read without running it",
         _torch_file, _K.INFERENCE_ONLY, _WEIGHTS, Then.INITIAL_WEIGHTS),
     Row("diffusers-fp16", "half precision under a variant name: the same names and shapes",

@@ -1,4 +1,4 @@
-"""Sharded checkpoints of torch.distributed (DCP): one process, two processes, FSDP, and what is missing from them."""
+"""Sharded checkpoints: torch.distributed (DCP) of one and two processes, FSDP, DeepSpeed, and what is missing there."""
 
 import socket
 from multiprocessing import get_context
@@ -89,6 +89,25 @@ def _rank(rank: int, port: int, folder: Path) -> None:
     dist.destroy_process_group()
 
 
+def _deepspeed(root: Path, prefix: str, state: dict[str, torch.Tensor]) -> None:
+    """What DeepSpeed below Accelerate leaves of two ranks, by its own file names (it is not installed here)."""
+    folder = root / "checkpoint-500" / "pytorch_model"
+    folder.mkdir(parents=True)
+    torch.save({"module": state, "global_steps": 500}, folder / f"{prefix}mp_rank_00_model_states.pt")
+    for rank in range(_RANKS):
+        torch.save({"optimizer_state_dict": {}}, folder / f"bf16_zero_pp_rank_{rank}_mp_rank_00_optim_states.pt")
+    (root / "checkpoint-500" / "latest").write_text("pytorch_model")
+
+
+def _zero_2(root: Path) -> None:
+    _deepspeed(root, "", unet("zero-2").state_dict())
+
+
+def _zero_3(root: Path) -> None:
+    """Every parameter is a placeholder: the values are parted among the ranks' optimizer states."""
+    _deepspeed(root, "zero_pp_rank_0_", {name: torch.empty(0) for name in unet("zero-3").state_dict()})
+
+
 _K = VerdictKind
 _CONVERT = "NotLoadable"  # names and shapes fit; its tensors lie in pieces that torch has to put together
 ROWS: Final = (
@@ -104,4 +123,8 @@ ROWS: Final = (
         _missing_file, _K.INCOMPLETE, "ShardMissing", Then.FRESH),
     Row("dcp-without-metadata", "killed before the metadata, which is written last",
         _without_metadata, _K.INCOMPLETE, "NoWeights", Then.FRESH),
+    Row("deepspeed-zero-2", "DeepSpeed parts the optimizer, the model is one torch file",
+        _zero_2, _K.INFERENCE_ONLY, "ResumeStateOfAnotherProgram", Then.INITIAL_WEIGHTS),
+    Row("deepspeed-zero-3", "DeepSpeed parts the model too: empty tensors are no other model",
+        _zero_3, _K.UNREADABLE, "WeightsPartitioned", Then.STOP, says=("zero_to_fp32.py",)),
 )  # fmt: skip

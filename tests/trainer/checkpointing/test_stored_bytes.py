@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from t2i_checkpoint.headers.safetensors import read_header
 from t2i_checkpoint.local import LocalStore
-from t2i_checkpoint.tensors import StoredTensor
+from t2i_checkpoint.tensors import ITEM_BYTES, LOADABLE, StoredTensor
 from t2i_trainer.checkpointing.stored_bytes import UnusableTensorError, fill_parameter, read_ahead
 
 if TYPE_CHECKING:
@@ -60,6 +60,16 @@ def test_numbers_survive_in_the_parameters_own_dtype(
 def test_what_cannot_be_the_parameter_is_refused(raw: bytes, tensor: StoredTensor, words: str) -> None:
     with pytest.raises(UnusableTensorError, match=words):
         fill_parameter(torch.zeros(2), raw, tensor)
+
+
+@pytest.mark.parametrize("dtype", sorted(ITEM_BYTES))
+def test_what_a_verdict_calls_loadable_is_loaded_and_nothing_else(dtype: str) -> None:
+    try:
+        fill_parameter(torch.full((2,), 7.0), bytes(2 * ITEM_BYTES[dtype]), stored(dtype, (2,)))
+    except UnusableTensorError:
+        assert dtype not in LOADABLE
+    else:
+        assert dtype in LOADABLE
 
 
 def test_the_memory_format_of_the_parameter_is_kept() -> None:
