@@ -18,6 +18,7 @@ from t2i_checkpoint.archive_documents import (
     parse_archive_manifest,
     parse_intent,
 )
+from t2i_checkpoint.store import key_fault
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,7 +56,8 @@ def plan_archive(
 ) -> ArchiveIntent:
     """Plan one archive for `judgements`, all of which must be archivable; its name is the time and the newest's label.
 
-    Raises ArchiveError for an empty plan or a verdict that must not be archived (unreadable, incomplete, resumable).
+    Raises ArchiveError for an empty plan, a verdict that must not be archived (unreadable, incomplete, resumable), a
+    key that could not be moved, and more than one archive can list.
     """
     if not judgements:
         raise ArchiveError("NothingToArchive", "no checkpoint was given to archive")
@@ -68,6 +70,8 @@ def plan_archive(
         (info for judgement in judgements for info in judgement.objects),
         key=lambda info: (deletion_rank(info.key), info.key),
     )
+    for info in objects:
+        _expect_movable(info.key, name)
     intent = ArchiveIntent(
         name=name,
         method=method,
@@ -86,6 +90,14 @@ def plan_archive(
     )
     _expect_readable(intent)
     return intent
+
+
+def _expect_movable(key: str, name: str) -> None:
+    """Refuse keys that other programs wrote and ours cannot, before an intent stands in the way of every next look."""
+    fault = key_fault(key) or key_fault(f"{layout.ARCHIVE}{name}/{key}")
+    if fault is not None:
+        detail = f"{key!r} cannot be archived: {fault}. Rename or remove that object; nothing was changed"
+        raise ArchiveError("KeyNotMovable", detail)
 
 
 def _expect_readable(intent: ArchiveIntent) -> None:

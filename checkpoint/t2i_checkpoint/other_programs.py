@@ -34,8 +34,9 @@ _OPTIMIZER_TAIL_READS = 2  # of a torch zip: its directory, its pickle
 _MEMBERS_OF_A_PARAMETER = 3  # two moments and a step counter
 _SHOWN = 5
 _SHARD = re.compile(r"-\d{5}-of-(?!00001)\d{5}\.(?:safetensors|bin)$")  # of transformers, Diffusers, Accelerate
-_PARTITION = re.compile(r"zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt$")
-_JOIN = "Join them with the zero_to_fp32.py that DeepSpeed put beside them"
+# DeepSpeed ZeRO-3; FSDP 1 with LOCAL_STATE_DICT below Accelerate.
+_PARTITION = re.compile(r"zero_pp_rank_\d+_mp_rank_\d+_model_states\.pt$|pytorch_model_fsdp(?:_\d+)?_rank\d+\.bin$")
+_JOIN = "Join them with the program that wrote them (DeepSpeed: zero_to_fp32.py, which lies beside them)"
 _CONVERT = (
     "its tensors are spread over the files of several ranks: convert it with "
     "`python -m torch.distributed.checkpoint.format_utils dcp_to_torch <folder> <file.pt>`"
@@ -138,7 +139,7 @@ def _weights_fault(weights: WeightsFile, objects: int) -> FaultError | None:
     if not paths:
         return FaultError(VerdictKind.INCOMPLETE, "NoWeights", f"{objects} objects, none of them weights")
     if any(_PARTITION.search(path) for path in paths):
-        detail = f"{named}: DeepSpeed ZeRO-3 parted every tensor among the ranks. {_JOIN}"
+        detail = f"{named}: every tensor is parted among the ranks. {_JOIN}"
         return FaultError(VerdictKind.UNREADABLE, "WeightsPartitioned", detail)
     if all(_SHARD.search(path) for path in paths):
         detail = f"{named}: parts of one model, without the index that lists them (….index.json)"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 READ_BLOCK_BYTES = 8 * 1024 * 1024
+_MOST_KEY_BYTES = 1024  # https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html
 
 
 @dataclass(frozen=True)
@@ -270,15 +271,18 @@ def read_blocks(store: Store, info: ObjectInfo) -> Iterator[bytes]:
 
 def check_key(key: str, *, uri: str, operation: str) -> None:
     """Refuse keys that could leave the root or that stores disagree about."""
-    parts = key.split("/")
-    fault = None
-    if not key or len(key.encode("utf-8", "surrogatepass")) > 1024:  # noqa: PLR2004  # S3's limit on a key
-        fault = "a key has 1 to 1024 bytes"
-    elif any(part in {"", ".", ".."} for part in parts):
-        fault = "a key has no empty, '.' or '..' part"
-    elif any(
-        ord(character) < ord(" ") or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in key
-    ):
-        fault = "a key has no control characters"
+    fault = key_fault(key)
     if fault is not None:
         raise InvalidLocation(fault, uri=uri, operation=operation, key=repr(key), way_out="Use another name")
+
+
+def key_fault(key: str) -> str | None:
+    """Say what is wrong with a key, None where every operation takes it. A listing may show keys that others wrote."""
+    parts = key.split("/")
+    if not key or len(key.encode("utf-8", "surrogatepass")) > _MOST_KEY_BYTES:
+        return f"a key has 1 to {_MOST_KEY_BYTES} bytes"
+    if any(part in {"", ".", ".."} for part in parts):
+        return "a key has no empty, '.' or '..' part"
+    if any(ord(character) < ord(" ") or character == "\x7f" or "\ud800" <= character <= "\udfff" for character in key):
+        return "a key has no control characters"
+    return None

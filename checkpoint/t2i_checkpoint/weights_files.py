@@ -47,7 +47,10 @@ _MODEL_FOLDERS = {"unet", "transformer"}
 _AVERAGES = {"unet_ema", "ema_unet", "ema", "model_ema", "ema_model"}
 _STATE_FOLDERS = ("pytorch_model", "optimizer")  # of FSDP and DeepSpeed below Accelerate
 _PREFERRED = (WEIGHTS, "model.safetensors", "diffusion_pytorch_model.safetensors")
-_PREFERRED_PICKLES = ("unet/diffusion_pytorch_model.bin", "pytorch_model.bin", "diffusion_pytorch_model.bin")
+_PREFERRED_PICKLES = (
+    *("unet/diffusion_pytorch_model.bin", "pytorch_model.bin", "diffusion_pytorch_model.bin"),
+    "pytorch_model_fsdp.bin",  # of the first model; the second one's is `pytorch_model_fsdp_1.bin`
+)
 _OPTIMIZERS = ("optimizer.bin", "optimizer.pt", "optimizer.pth")
 
 

@@ -74,6 +74,22 @@ def test_only_what_was_read_and_cannot_serve_is_planned(checkpoints: CheckpointW
         plan_archive([], now=NOW)
 
 
+@pytest.mark.parametrize(
+    "name", ["../checkpoint-6/model.safetensors", "unet//a.bin", "a\udc80", "a\x1bb", "d/" + "n" * 980]
+)
+def test_a_key_that_could_not_be_moved_is_refused_before_anything_is_written(
+    checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture, name: str
+) -> None:
+    # Other programs' keys are whatever S3 takes; an intent that nobody can carry out would stop every next preflight.
+    checkpoints.accelerate(5000, old_unet)
+    (judgement,) = survey(checkpoints.store, wanted).archivable
+    odd = replace(judgement.objects[0], key=f"{judgement.folder}/{name}")
+    with pytest.raises(ArchiveError) as refused:
+        plan_archive([replace(judgement, objects=(*judgement.objects, odd))], now=NOW)
+    assert refused.value.reason == "KeyNotMovable"
+    assert str(refused.value).isprintable()
+
+
 def change(document: dict[str, Any], **entry: Any) -> dict[str, Any]:
     entries = [{**document["entries"][0], **entry}, *document["entries"][1:]]
     return {**document, "entries": entries}

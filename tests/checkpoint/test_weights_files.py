@@ -70,6 +70,12 @@ UNET = "unet/diffusion_pytorch_model.safetensors"
             None,
         ),
         (["model.bin.index.json", "model-00001-of-00002.bin"], "model.bin.index.json", None, None),
+        (
+            ["pytorch_model_fsdp.bin", "pytorch_model_fsdp_1.bin", "optimizer.bin"],
+            "pytorch_model_fsdp.bin",
+            None,
+            "optimizer.bin",
+        ),
         (["model.pt", "ema_0.9999.pt", "opt.pt"], "model.pt", "ema_0.9999.pt", None),
         (["pytorch_lora_weights.safetensors"], "pytorch_lora_weights.safetensors", None, None),
         (["random_states_0.pkl", "scaler.pt", "custom_checkpoint_0.pkl"], None, None, None),

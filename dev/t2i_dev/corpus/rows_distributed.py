@@ -99,6 +99,15 @@ def _deepspeed(root: Path, prefix: str, state: dict[str, torch.Tensor]) -> None:
     (root / "checkpoint-500" / "latest").write_text("pytorch_model")
 
 
+def _local_state(root: Path) -> None:
+    """By the file names of Accelerate's FSDP plugin; torch itself no longer writes them on a CPU."""
+    folder = root / "checkpoint-500"
+    folder.mkdir(parents=True)
+    flat = torch.cat([each.reshape(-1) for each in unet("local-state").state_dict().values()])
+    for rank, piece in enumerate(flat.chunk(_RANKS)):
+        torch.save({"_flat_param": piece.clone()}, folder / f"pytorch_model_fsdp_rank{rank}.bin")
+
+
 def _zero_2(root: Path) -> None:
     _deepspeed(root, "", unet("zero-2").state_dict())
 
@@ -125,6 +134,8 @@ ROWS: Final = (
         _without_metadata, _K.INCOMPLETE, "NoWeights", Then.FRESH),
     Row("deepspeed-zero-2", "DeepSpeed parts the optimizer, the model is one torch file",
         _zero_2, _K.INFERENCE_ONLY, "ResumeStateOfAnotherProgram", Then.INITIAL_WEIGHTS),
+    Row("fsdp-local-state", "FSDP 1 with LOCAL_STATE_DICT: a flat piece a rank, in a file of its own",
+        _local_state, _K.UNREADABLE, "WeightsPartitioned", Then.STOP, says=("parted among the ranks",)),
     Row("deepspeed-zero-3", "DeepSpeed parts the model too: empty tensors are no other model",
         _zero_3, _K.UNREADABLE, "WeightsPartitioned", Then.STOP, says=("zero_to_fp32.py",)),
 )  # fmt: skip

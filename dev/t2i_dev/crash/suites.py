@@ -83,6 +83,15 @@ def _restore_in_parts(laboratory: Laboratory, scratch: Path) -> Scenario:
     )
 
 
+def _restore_in_place(laboratory: Laboratory, _scratch: Path) -> Scenario:
+    return RestoreScenario(
+        laboratory.reference(ReferenceScenario()).left,
+        {},
+        "restore (Reference)",
+        "two checkpoints that were archived where they lie are judged again",
+    )
+
+
 SUITES: Mapping[str, Suite] = MappingProxyType(
     {
         "save": Suite(_save, tuple(row for row in _ALL if row != ONE_EFFECT_A_LIFE)),  # every attempt begins anew
@@ -95,5 +104,6 @@ SUITES: Mapping[str, Suite] = MappingProxyType(
             lambda _laboratory, _scratch: OvertakenScenario(), (Fault.STOPPED_BEFORE, Fault.STOPPED_AFTER)
         ),
         "archive-reference": Suite(lambda _laboratory, _scratch: ReferenceScenario()),
+        "restore-reference": Suite(_restore_in_place),
     }
 )
