@@ -2,8 +2,9 @@
 """How fast checkpoints are archived over a real S3 server, against plain boto3 that copies one object after another.
 
 The archive copies, verifies, commits and deletes; the plain copy only copies: boto3's managed `copy` in one thread.
-Both run in turn on the same objects. The object above 5 GiB, which CopyObject does not take, is a sparse file with the
-attributes that the server itself writes; its copies are real. Run `python bench/archive.py [--json]`.
+Both run in turn on the same objects: sparse files with the attributes that the server itself writes, and a mark of its
+own every 16 MiB, so that parts in a wrong order would show. The copies are real; what lies in the archive is read as
+the server's own file in the end. One is above 5 GiB, which CopyObject does not take. Run `python bench/archive.py`.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.archive import ArchiveManifest
 
 MIB, GIB = 1024**2, 1024**3
+MARK_EVERY, MARK_BYTES = 16 * MIB, 64
 COPY_OBJECT_LIMIT = 5 * GIB  # https://docs.aws.amazon.com/AmazonS3/latest/API/API_CopyObject.html
 FOLDER = "checkpoint-5000"
 MOVED = ArchivedFolder(folder=FOLDER, step=5000, verdict="foreign", reason="NamesDiffer", explanation="a benchmark")
@@ -61,21 +63,24 @@ def lay_many(objects: int, size: int) -> Callable[[Path], None]:
 
 
 def lay_object(path: Path, size: int) -> None:
-    """Write a sparse object as the server would have left it after an upload with a CRC32."""
+    """Write a sparse object with marks, as the server would have left it after an upload with a CRC32."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.truncate(size)
-    checksums = {"Algorithm": "CRC32", "Type": "FULL_OBJECT", "CRC32": crc32_of_zeros(size)}
+        for position in range(0, size - MARK_BYTES, MARK_EVERY):
+            file.seek(position)
+            file.write(position.to_bytes(MARK_BYTES, "little"))
+    checksums = {"Algorithm": "CRC32", "Type": "FULL_OBJECT", "CRC32": crc32_of(path)}
     os.setxattr(path, "user.etag", b'"%032x"' % size)
     os.setxattr(path, "user.checksums", json.dumps(checksums).encode())
 
 
-def crc32_of_zeros(size: int) -> str:
-    """Return the CRC32 of `size` zero bytes as S3 writes it."""
-    block, value, left = bytes(16 * MIB), 0, size
-    while left:
-        value = zlib.crc32(block[: min(left, len(block))], value)
-        left -= min(left, len(block))
+def crc32_of(path: Path) -> str:
+    """Return a file's CRC32 as S3 writes it."""
+    value = 0
+    with path.open("rb") as file:
+        while block := file.read(MARK_EVERY):
+            value = zlib.crc32(block, value)
     return base64.b64encode(value.to_bytes(4, "big")).decode()
 
 
@@ -91,9 +96,11 @@ class Bench:
         size = objects = requests = 0
         for number in range(workload.repeats):
             prefix = f"{workload.name}-{number}"
-            workload.lay(self.server.directory / "data" / self.server.bucket / prefix / FOLDER)
+            files = self.server.directory / "data" / self.server.bucket / prefix
+            workload.lay(files / FOLDER)
             store = self._store(prefix)
             infos = list(store.list(FOLDER))
+            laid = {info.key: crc32_of(files / info.key) for info in infos}
             size, objects = sum(info.size for info in infos), len(infos)
             plain.append(self._plain_copy(prefix, [info.key for info in infos]))
             before, started = store.traffic, time.monotonic()
@@ -101,7 +108,7 @@ class Bench:
             archive.append(time.monotonic() - started)
             requests = store.traffic.since(before).requests
             verify = ", ".join(sorted({item.verified_by for item in manifest.objects}))
-            self._expect_moved(store, manifest, size)
+            expect_moved(store, manifest, files, laid)
             store.delete([info.key for info in store.list("")])
         best = {"plainSeconds": statistics.median(plain), "archiveSeconds": statistics.median(archive)}
         return {
@@ -152,10 +159,13 @@ class Bench:
             client.delete_object(Bucket=bucket, Key=f"{prefix}/plain/{key}")
         return seconds
 
-    def _expect_moved(self, store: S3Store, manifest: ArchiveManifest, size: int) -> None:
-        left, there = list(store.list(FOLDER)), {info.key: info.size for info in store.list("archive/")}
-        if left or sum(there.get(item.destination, 0) for item in manifest.objects) != size:
-            raise RuntimeError(f"the archive is not what was asked for: {len(left)} objects are left at the source")
+
+def expect_moved(store: S3Store, manifest: ArchiveManifest, files: Path, laid: dict[str, str]) -> None:
+    """Look past the code under test: `files` is where the server keeps the prefix, `laid` has each object's CRC32."""
+    left = list(store.list(FOLDER))
+    moved = {item.source: crc32_of(files / item.destination) for item in manifest.objects}
+    if left or moved != laid:
+        raise RuntimeError(f"the archive is not what was asked for: {len(left)} objects are left, {moved} for {laid}")
 
 
 def main() -> None:

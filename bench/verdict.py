@@ -6,7 +6,7 @@ half precision (1.7 GB, true header) where a job asks for SD 2.1's. "Load" is `l
 model on the meta device, which raises the same error and costs the baseline neither memory nor initialisation.
 Besides: one whole 13.8 GB checkpoint of ours, a hundred of them in one prefix, and the memory that judging adds.
 A download of the 13.8 GB is not made; its time is given at the measured rate and marked so.
-Run `python bench/verdict.py [--json] [--repeats N]`; it needs 2 GB of disk for the moment.
+Run `python bench/verdict.py [--json] [--repeats N] [--without-download]`; downloads need 2 GB of disk for the moment.
 """
 
 from __future__ import annotations
@@ -162,45 +162,48 @@ def extra_memory(server: S3Server, prefix: str) -> int:
     return int(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
-def measure(directory: Path, repeats: int) -> dict[str, Any]:
+def measure(directory: Path, repeats: int, *, with_download: bool) -> dict[str, Any]:
     """Start a server, lay everything into it, and measure."""
     with S3Server.start(directory / "server") as server:
         lay(directory / "server" / "data" / server.bucket)
         own = surveyed(server, OWN, repeats)
-        versus = against_a_download(server, repeats, directory)
-        seconds = own["checkpointBytes"] / versus["downloadBytesPerSecond"]
-        return {
-            "againstDownload": versus,
+        found = {
             "own": own
-            | {
-                "extraMemoryBytes": extra_memory(server, OWN),
-                "bytesRatio": own["checkpointBytes"] / own["bytesRead"],
-                "extrapolatedDownloadSeconds": seconds,
-                "extrapolatedTimeRatio": seconds / own["secondsMedian"],
-            },
+            | {"extraMemoryBytes": extra_memory(server, OWN), "bytesRatio": own["checkpointBytes"] / own["bytesRead"]},
             "hundred": surveyed(server, HUNDRED, repeats) | {"extraMemoryBytes": extra_memory(server, HUNDRED)},
-            "loadAverage": os.getloadavg()[0],
         }
+        if with_download:
+            found["againstDownload"] = against_a_download(server, repeats, directory)
+        return found | {"loadAverage": os.getloadavg()[0]}
 
 
 def report(found: dict[str, Any]) -> str:
     """Return the figures as sentences."""
-    versus, own, hundred = found["againstDownload"], found["own"], found["hundred"]
+    own, hundred = found["own"], found["hundred"]
+    judged = f"""\
+A whole checkpoint of ours, {own["checkpointBytes"] / 1e9:.1f} GB: {own["verdicts"][0]}
+  {own["secondsMedian"]:.3f} s, {looked(own)} (1/{own["bytesRatio"]:,.0f} of the bytes), \
+{own["extraMemoryBytes"] / 1e6:.1f} MB of memory
+{hundred["checkpoints"]} of them in one prefix: {hundred["secondsMedian"]:.2f} s (best {hundred["secondsBest"]:.2f}, \
+worst {hundred["secondsWorst"]:.2f}; {hundred["cpuSeconds"]:.2f} s of processor)
+  {looked(hundred)}; of one at most {hundred["mostReadsOfOne"]} reads, {hundred["mostBytesOfOne"] / KIB:.0f} KiB; \
+{hundred["extraMemoryBytes"] / 1e6:.1f} MB of memory
+Load average of the machine at the end: {found["loadAverage"]:.1f} on {os.cpu_count()} cores"""
+    versus = found.get("againstDownload")
+    return judged if versus is None else f"{report_of_download(versus, own)}\n{judged}"
+
+
+def report_of_download(versus: dict[str, Any], own: dict[str, Any]) -> str:
+    """Return both ways side by side; the 13.8 GB are not downloaded, their time is given at the measured rate."""
+    seconds = own["checkpointBytes"] / versus["downloadBytesPerSecond"]
     return f"""\
 A foreign checkpoint of {versus["checkpointBytes"] / 1e9:.2f} GB, both ways in turn, medians of {versus["repeats"]}:
   verdict: {versus["verdictSeconds"]:.3f} s, {looked(versus)} ({versus["explanation"]})
   download, load and catch: {versus["downloadSeconds"]:.2f} s at {versus["downloadBytesPerSecond"] / 1e6:.0f} MB/s \
 + {versus["loadSeconds"]:.2f} s
   the verdict reads 1/{versus["bytesRatio"]:,.0f} of the bytes in 1/{versus["timeRatio"]:,.0f} of the time
-A whole checkpoint of ours, {own["checkpointBytes"] / 1e9:.1f} GB: {own["verdicts"][0]}
-  {own["secondsMedian"]:.3f} s, {looked(own)}, {own["extraMemoryBytes"] / 1e6:.1f} MB of memory
-  a download at that rate would take {own["extrapolatedDownloadSeconds"]:.0f} s (extrapolated, loading not counted): \
-1/{own["bytesRatio"]:,.0f} of the bytes, 1/{own["extrapolatedTimeRatio"]:,.0f} of the time
-{hundred["checkpoints"]} of them in one prefix: {hundred["secondsMedian"]:.2f} s (best {hundred["secondsBest"]:.2f}, \
-worst {hundred["secondsWorst"]:.2f}; {hundred["cpuSeconds"]:.2f} s of processor)
-  {looked(hundred)}; of one at most {hundred["mostReadsOfOne"]} reads, {hundred["mostBytesOfOne"] / KIB:.0f} KiB; \
-{hundred["extraMemoryBytes"] / 1e6:.1f} MB of memory
-Load average of the machine at the end: {found["loadAverage"]:.1f} on {os.cpu_count()} cores"""
+  {own["checkpointBytes"] / 1e9:.1f} GB would take {seconds:.0f} s at that rate (extrapolated, loading not counted): \
+their verdict comes in 1/{seconds / own["secondsMedian"]:,.0f} of the time"""
 
 
 def looked(figures: dict[str, Any]) -> str:
@@ -213,13 +216,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--repeats", type=int, default=3, help="times each way is taken (default 3)")
+    parser.add_argument("--without-download", action="store_true", help="judge only")
     parser.add_argument("--extra-memory-of", metavar="URI", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.extra_memory_of:
         print_extra_memory(arguments.extra_memory_of)
         return
     with tempfile.TemporaryDirectory() as directory:
-        found = measure(Path(directory), arguments.repeats)
+        found = measure(Path(directory), arguments.repeats, with_download=not arguments.without_download)
     print(json.dumps(found, indent=1) if arguments.json else report(found))  # noqa: T201  # the command's output
 
 
