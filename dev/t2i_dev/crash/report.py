@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -93,7 +94,7 @@ def crash_matrix(
     seconds = time.monotonic() - started
     console.print(f"{len(every)} cells in {seconds:.0f} s, {_red(every)} red")
     if write is not None:
-        write.write_text(_document(results))
+        write.write_text(_document(results, datetime.now(UTC)))
     if _red(every):
         raise DevelopmentError("\n".join(f"{cell.plan}: {cell.problems[0]}" for cell in every if cell.problems))
 
@@ -125,8 +126,8 @@ def _red(found: Iterable[Cell]) -> int:
     return sum(bool(cell.problems) for cell in found)
 
 
-def _document(results: dict[str, SuiteResult]) -> str:
-    return "\n".join([_HEAD, *_scenarios(results), "", *_table(results), ""])
+def _document(results: dict[str, SuiteResult], at: datetime) -> str:
+    return "\n".join([_HEAD, f"This is the run of {at:%Y-%m-%d}.", "", *_scenarios(results), "", *_table(results), ""])
 
 
 def _scenarios(results: dict[str, SuiteResult]) -> Iterator[str]:
