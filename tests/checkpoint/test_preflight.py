@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 BENCH = Path(__file__).parents[2] / "bench"
 KIB, MB = 1024, 1_000_000
 
@@ -27,6 +29,7 @@ def test_a_13_8_gb_checkpoint_is_judged_in_four_requests_and_half_a_mebibyte() -
     assert found["bytesRead"] <= 512 * KIB
 
 
+@pytest.mark.exhaustive
 def test_one_and_a_hundred_checkpoints_take_little_memory_and_time() -> None:
     found = run("verdict.py", "--without-download")
     one, hundred = found["own"], found["hundred"]
