@@ -18,7 +18,7 @@ from t2i_dev.images.load import load_images
 from t2i_dev.images.project import OPERATOR_IMAGE, PROJECT_IMAGES, TRAINER_IMAGE, build_project_images
 from t2i_dev.paths import repository_root
 from t2i_dev.progress import Progress
-from t2i_dev.prometheus import Prometheus
+from t2i_dev.prometheus import SCRAPE_INTERVAL_SECONDS, Prometheus
 from t2i_dev.story.prepare import prepare_bucket
 from t2i_dev.tools import HELM
 
@@ -96,6 +96,8 @@ def install_chart(cluster: LocalCluster) -> None:
         "--set=storage.credentialNamespaces={default}",
         # A killed operator holds the lease until it expires; the story waits for its successor.
         f"--set=lease.durationSeconds={LEASE_SECONDS}",
+        # As our Prometheus scrapes: a pod that ends waits two of these for its last scrape.
+        f"--set=metrics.interval={SCRAPE_INTERVAL_SECONDS}s",
     ]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
