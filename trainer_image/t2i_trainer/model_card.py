@@ -12,6 +12,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 pipeline = DiffusionPipeline.from_pretrained(folder)
+pipeline.unet.to(memory_format=torch.channels_last)  # as in training: the same picture to the bit
 picture = pipeline(
     {prompt!r},
     guidance_scale={guidance},
@@ -25,6 +26,7 @@ import torch
 from diffusers import DiffusionPipeline
 
 pipeline = DiffusionPipeline.from_pretrained(folder)
+pipeline.unet.to(memory_format=torch.channels_last)  # as in training: the same picture to the bit
 latents = pipeline(
     {prompt!r},
     guidance_scale={guidance},
@@ -44,6 +46,7 @@ from diffusers import DiffusionPipeline
 
 # The model draws pixels: there is no autoencoder, which StableDiffusionPipeline wants to be told.
 pipeline = DiffusionPipeline.from_pretrained(folder, vae=None)
+pipeline.unet.to(memory_format=torch.channels_last)  # as in training: the same picture to the bit
 folded = pipeline(
     {prompt!r},
     guidance_scale={guidance},

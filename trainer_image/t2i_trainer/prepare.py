@@ -107,8 +107,9 @@ def _open_frozen(configuration: RunConfiguration, world: World) -> _Frozen:
     null = encoder.null_embedding()
     check_text_width(spec, null.shape[-1])
     data = Opener(configuration, world, models, encoder, null, vae).open()
-    prompts = encoder.encode(spec.sampling.prompts) if spec.sampling.prompts else null.new_empty(0, *null.shape)
-    return _Frozen(data, null, prompts, vae)
+    # One at a time, as stock pipelines do: other captions in the batch could change the last bits.
+    prompts = [encoder.encode([prompt]) for prompt in spec.sampling.prompts]
+    return _Frozen(data, null, torch.cat([null.new_empty(0, *null.shape), *prompts]), vae)
 
 
 def _fetch(configuration: RunConfiguration) -> None:

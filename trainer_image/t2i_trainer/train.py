@@ -1,4 +1,4 @@
-"""The training run, as a story: prepare, step by step, hear what the steps measured, save and draw on the way, finish.
+"""The training run, as a story: prepare, step by step, hear what the steps measured, save and draw on the way, publish.
 
 Everything that a step needs is a pure function of its number; what lives is in `TrainingState`. The host is one step
 ahead of what it hears, so the device never waits for it (`step.py`, `step_stream.py`).
@@ -15,6 +15,7 @@ from t2i_trainer.checkpointing.trainer_state import TrainerState
 from t2i_trainer.failures import Interrupted
 from t2i_trainer.going_back import go_back
 from t2i_trainer.metrics_log import MetricsRow
+from t2i_trainer.pipeline import FinishedModel, write_pipeline
 from t2i_trainer.prepare import prepare
 from t2i_trainer.sample import draw_pictures, write_pictures
 from t2i_trainer.speed import Speed
@@ -64,6 +65,7 @@ def _train(run: Run) -> None:
             run.settle()
         if run.wants_stop and not last:
             raise Interrupted(run.state.step, run.telemetry.progress.last_checkpoint or "a checkpoint")
+    run.publish_model()
 
 
 @dataclass
@@ -165,11 +167,32 @@ class Run:
         self._pause(TrainerPhase.SAMPLING)
         known = self.prepared
         pictures = draw_pictures(
-            self.state.ema.module, self.configuration.spec, known.prompts, known.facts.null_embedding, self.world
+            self.state.ema.module,
+            self.configuration.spec,
+            known.prompts,
+            known.facts.null_embedding,
+            self.world,
+            vae=known.vae,
         )
         if self.world.leads:
             self.telemetry.drew(write_pictures(known.store, self.state.step, pictures))
         self._enter_training()
+
+    def publish_model(self) -> None:
+        """Write the finished model for stock Diffusers; an attempt that begins at the last step writes what lacks."""
+        self.telemetry.enter(TrainerPhase.SAVING)
+        models = self.configuration.run_directory
+        model = FinishedModel(
+            spec=self.configuration.spec,
+            step=self.state.step,
+            unet=self.state.ema.module,
+            text_encoder_folder=models / "text_encoder",
+            vae_folder=models / "vae",
+            vae=self.prepared.vae,
+        )
+        self.world.run_where(
+            self.world.leads, lambda: write_pipeline(self.prepared.store, models / "finished-model", model)
+        )
 
     def _pause(self, phase: TrainerPhase) -> None:
         """Hear every step so far, before something that needs to know them all."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from diffusers import UNet2DConditionModel
+from PIL import Image
+from tests.trainer.stock_diffusers import drawn_by, readme_code
 
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
 from t2i_trainer.checkpointing.retention import retired_mark
+from t2i_trainer.pipeline import FILES, INDEX, model_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +32,7 @@ def test_only_the_newest_checkpoints_are_kept(story: Story) -> None:
     assert len(story.disturbed.manifests()) == 2
 
 
-def test_a_deletion_that_was_cut_off_is_finished_by_the_next_resume(
+def test_a_deletion_and_a_finished_model_that_were_cut_off_are_completed_by_the_next_attempt(
     story: Story, cluster_at: Callable[..., Cluster], tmp_path: Path
 ) -> None:
     shutil.copytree(story.undisturbed.folder / "bucket", tmp_path / "bucket")
@@ -36,10 +41,21 @@ def test_a_deletion_that_was_cut_off_is_finished_by_the_next_resume(
     mark = retired_mark(again.newest())
     again.store.create(f"{older}/{layout.RETIRED}", json.dumps(mark).encode())
     again.store.delete([f"{older}/{layout.MANIFEST}", f"{older}/{layout.WEIGHTS}"])
+    model = model_folder(story.steps)
+    again.store.delete([f"{model}/{INDEX}", f"{model}/README.md"])
     resume_from = newest.removeprefix(layout.CHECKPOINTS)
     (pod,) = again.start(2, workers=1, processes=1, resume_from=resume_from)
     pod.expect(ExitCode.SUCCEEDED)
     assert {info.key.split("/")[1] for info in again.store.list(layout.CHECKPOINTS)} == {resume_from}
+    for name in (INDEX, FILES, "README.md"):  # FILES.json holds the hash of every weight
+        assert again.store.read(f"{model}/{name}") == story.undisturbed.store.read(f"{model}/{name}")
+
+
+def test_the_finished_model_draws_the_runs_last_pictures_in_stock_diffusers(story: Story) -> None:
+    code = readme_code(story.undisturbed.folder / "bucket" / model_folder(story.steps))
+    with Image.open(io.BytesIO(story.undisturbed.store.read(f"{layout.sample_folder(story.steps)}/0000.png"))) as drawn:
+        ours = np.asarray(drawn).astype(int)
+    assert np.abs(drawn_by(code) - ours).max() <= 1  # the run had another number of threads
 
 
 def test_pictures_are_drawn_at_the_end_and_are_the_same(story: Story) -> None:
