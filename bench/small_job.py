@@ -26,6 +26,7 @@ from t2i_trainer.checkpointing.saver import Saver
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.interruption import Interruption
 from t2i_trainer.prepare import prepare
+from t2i_trainer.report.writer import ReportWriter
 from t2i_trainer.telemetry import Telemetry
 from t2i_trainer.trackers import Trackers
 from t2i_trainer.train import Run
@@ -181,7 +182,8 @@ def make_run(folder: Path, case: Case, *, name: str = "run", step: int = PAST_TH
     prepared = prepare(configuration, world, telemetry)
     prepared.state.step = step
     saver = Saver(configuration, world, telemetry)
-    run = Run(configuration, world, telemetry, Interruption(), prepared, saver, Trackers(()))
+    report = ReportWriter(configuration, None)
+    run = Run(configuration, world, telemetry, Interruption(), prepared, saver, Trackers(()), report)
     run.begin()
     return run
 

@@ -17,6 +17,12 @@ STRAY_PREFIXES = ("step", "epoch=", "last")  # what else may lie at the root, lo
 ARCHIVE = "archive/"
 SAMPLES = "samples/"
 METRICS = "metrics.jsonl"
+REPORT = "report/index.html"
+
+# In each folder of samples, beside the pictures.
+GRID = "grid.png"
+PREVIEW = "grid-small.webp"
+PROMPTS = "prompts.json"
 
 MANIFEST = "MANIFEST.json"
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -43,6 +49,7 @@ _SUFFIX = r"\.(?:safetensors|ckpt|pt|pth|bin)"
 _FILE = re.compile(rf"(?:checkpoint|ckpt|model|step)[-_](\d{{1,12}}){_SUFFIX}", re.IGNORECASE)
 _LIGHTNING = re.compile(rf"(?:[\w.-]+-)?epoch=\d+(?:-[\w.=-]+)?-step=(\d{{1,12}})(?:-[\w.=-]+)?{_SUFFIX}", re.ASCII)
 _LAST = re.compile(rf"last(?:-v\d+)?{_SUFFIX}")
+_SAMPLES = re.compile(r"samples/step-(\d{8,12})")
 _ARCHIVE_NAME = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})")
 _TIME = "%Y%m%dT%H%M%SZ"
 
@@ -137,3 +144,9 @@ def parse_archive_name(name: str) -> tuple[datetime, str] | None:
 def sample_folder(step: int) -> str:
     """Return `samples/step-00005000`."""
     return f"{SAMPLES}step-{step:08d}"
+
+
+def parse_sample_folder(folder: str) -> int | None:
+    """Return the step of `samples/step-00005000`, or None."""
+    match = _SAMPLES.fullmatch(folder)
+    return None if match is None else int(match[1])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from t2i_checkpoint.s3_answers import crc32, full_object_checksum, object_info
+from t2i_checkpoint.s3_answers import content_type, crc32, full_object_checksum, object_info
 from t2i_checkpoint.s3_connection import ClientError, S3Connection, S3Limits, error_status
 from t2i_checkpoint.s3_copy import copy_object
 from t2i_checkpoint.s3_errors import translate
@@ -250,7 +250,12 @@ class S3Store:
         check_key(key, uri=self.uri, operation=operation)
         with self._translated(operation, key):
             self._client.put_object(
-                Bucket=self._bucket, Key=self._root + key, Body=data, ChecksumAlgorithm="SHA256", **extra
+                Bucket=self._bucket,
+                Key=self._root + key,
+                Body=data,
+                ChecksumAlgorithm="SHA256",
+                ContentType=content_type(key),
+                **extra,
             )
         self._sent(len(data))
 

@@ -1,8 +1,9 @@
-"""What S3's answers say about an object: facts, full-object checksums, and the CRC32 that an upload is held to."""
+"""What S3's answers say about an object, and what is told of one: media type, CRC32 that an upload is held to."""
 
 from __future__ import annotations
 
 import base64
+import mimetypes
 import zlib
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,11 @@ def full_object_checksum(head: dict[str, Any]) -> Checksum | None:
         if value and not composite and "-" not in value:
             return Checksum(algorithm, value)
     return None
+
+
+def content_type(key: str) -> str:
+    """Return the media type that a key's ending names: browsers show a page that has one and save one that has none."""
+    return mimetypes.guess_type(key, strict=False)[0] or "application/octet-stream"
 
 
 def crc32(path: Path) -> str:

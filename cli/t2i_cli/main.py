@@ -6,7 +6,15 @@ import typer
 
 from t2i_checkpoint.archive_plan import ArchiveError
 from t2i_checkpoint.store import StoreError
-from t2i_cli import checkpoint_commands, data_commands, doctor, ema_commands, job_commands, train_command
+from t2i_cli import (
+    checkpoint_commands,
+    data_commands,
+    doctor,
+    ema_commands,
+    job_commands,
+    report_command,
+    train_command,
+)
 from t2i_cli.reading import UsageProblem
 from t2i_cli.terminal import note
 
@@ -24,6 +32,7 @@ commands.add_typer(job_commands.app, name="job")
 commands.add_typer(checkpoint_commands.app, name="checkpoint")
 commands.add_typer(data_commands.app, name="data")
 commands.add_typer(ema_commands.app, name="ema")
+commands.command()(report_command.report)
 commands.command()(doctor.doctor)
 
 

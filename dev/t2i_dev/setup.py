@@ -6,6 +6,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from t2i_dev.browser import CHROMIUM
 from t2i_dev.cluster.container_runtime import CNI_PLUGINS
 from t2i_dev.cluster.requirements import CONTROL_PLANE_PROGRAMS, NODE_PROGRAMS, missing_for_node, missing_programs
 from t2i_dev.errors import MissingRequirementError
@@ -16,7 +17,7 @@ from t2i_dev.tools import ALL_TOOLS, ensure_tools
 
 # Program -> Debian package, beyond what a cluster itself needs.
 IMAGE_PROGRAMS = {"buildah": "buildah", "debootstrap": "debootstrap", "skopeo": "skopeo"}
-OTHER_PROGRAMS = {"prometheus": "prometheus", "git": "git"}
+OTHER_PROGRAMS = {"prometheus": "prometheus", "git": "git", CHROMIUM: "chromium"}
 FONT_PACKAGE = "fonts-noto-color-emoji"
 FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")
 

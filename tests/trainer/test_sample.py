@@ -75,9 +75,12 @@ def test_pictures_and_grid_lie_in_the_folder_of_the_step(tmp_path: Path) -> None
     pictures = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
     pictures[1, 0] = 255
     store = LocalStore(tmp_path)
-    uri = write_pictures(store, 40, pictures)
+    uri = write_pictures(store, 40, pictures, ["one", "two", "three"])
     names = [info.key for info in store.list("")]
-    assert names == [f"samples/step-00000040/{name}" for name in ("0000.png", "0001.png", "0002.png", "grid.png")]
+    assert names == [
+        f"samples/step-00000040/{name}"
+        for name in ("0000.png", "0001.png", "0002.png", "grid-small.webp", "grid.png", "prompts.json")
+    ]
     assert uri == f"file://{tmp_path}/samples/step-00000040/grid.png"
     with Image.open(io.BytesIO(store.read(names[1]))) as image:
         assert image.getpixel((3, 3)) == (255, 0, 0)

@@ -9,9 +9,11 @@ import hashlib
 import logging
 import shutil
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from t2i_api.progress import ExitCode
+from t2i_api.status import VerdictKind
+from t2i_checkpoint import layout
 from t2i_checkpoint.manifest import InitialWeightsFacts
 from t2i_trainer.checkpointing.initial_weights import facts_of, fill_module, log_beginning, plan_initial_weights
 from t2i_trainer.checkpointing.judging import wanted_of
@@ -46,7 +48,10 @@ logger = logging.getLogger("t2i_trainer")
 
 @dataclass(frozen=True)
 class Beginning:
-    """Where an attempt stands before its first step; `null_embedding` float32 [T, D] is that of the whole run."""
+    """Where an attempt stands before its first step; `null_embedding` float32 [T, D] is that of the whole run.
+
+    `place` and `verdict` tell what was loaded, and are empty for random weights.
+    """
 
     state: TrainingState
     null_embedding: torch.Tensor
@@ -54,6 +59,8 @@ class Beginning:
     initial_weights: InitialWeightsFacts | None
     described: str
     skipped: tuple[SkippedSteps, ...] = ()
+    place: str = ""
+    verdict: str = ""
 
 
 @dataclass(frozen=True)
@@ -81,7 +88,18 @@ class Starter:
             tensors = len(self.unet.state_dict())
             self.telemetry.began_with(beginning.initial_weights, tensors - len(beginning.initial_weights.fresh))
         check_equal_beginning(self.world, beginning.state)
+        beginning.metrics.note(beginning.state.step + 1, "beginning", self._for_the_record(beginning))
         return beginning
+
+    def _for_the_record(self, beginning: Beginning) -> dict[str, Any]:
+        """Return what the row of the attempt's first step says of it; the report page reads it."""
+        training = self.configuration.spec.training
+        return {
+            "place": beginning.place,
+            "verdict": beginning.verdict,
+            "targetSteps": training.steps,
+            "imagesAStep": training.global_batch_size,
+        }
 
     def _begin_afresh(self) -> Beginning:
         # The same seed gives other last bits on another kind of processor.
@@ -104,7 +122,13 @@ class Starter:
         average = {} if plan is None or plan.ema is None else plan.ema
         fill_module(state.ema.module, location.store, average, self.world, given)
         return Beginning(
-            state, self.null_embedding, MetricsLog(), facts, f"from step 0 with the weights of {given.uri}"
+            state,
+            self.null_embedding,
+            MetricsLog(),
+            facts,
+            f"from step 0 with the weights of {given.uri}",
+            place="/".join(part for part in (facts.uri, facts.folder) if part),
+            verdict=facts.verdict,
         )
 
     def _resume(self, name: str) -> Beginning:
@@ -130,8 +154,17 @@ class Starter:
             shutil.rmtree(directory)  # as large as three models, and scratch space is small
         renamed = "" if fetched.names is None else " under the model's new names"
         described = f"resumed from {name}{renamed}"
-        skipped = fetched.trainer_state.skipped
-        return Beginning(state, stored, metrics, fetched.manifest.initial_weights, described, skipped)
+        verdict = VerdictKind.IDENTICAL if fetched.names is None else VerdictKind.RENAMED
+        return Beginning(
+            state,
+            stored,
+            metrics,
+            fetched.manifest.initial_weights,
+            described,
+            skipped=fetched.trainer_state.skipped,
+            place=f"{layout.CHECKPOINTS}{name}",
+            verdict=verdict,
+        )
 
     def _state(self, initial_weights: InitialWeightsFacts | None) -> TrainingState:
         training = self.configuration.spec.training

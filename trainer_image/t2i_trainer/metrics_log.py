@@ -22,8 +22,9 @@ class MetricsRow(TypedDict):
     attempt: int
 
 
-# What may stand in a row besides; `evaluation` and `findings` only where there are any.
-Extra = Literal["batch", "quartiles", "evaluation", "findings"]
+# What may stand in a row besides; `evaluation` and `findings` only where there are any, `beginning` in the first row of
+# an attempt.
+Extra = Literal["batch", "quartiles", "evaluation", "findings", "beginning"]
 
 
 class MetricsLog:
@@ -57,6 +58,15 @@ class MetricsLog:
         """Return the fingerprint of each step's batch, as far as it was noted."""
         rows = (json.loads(line) for line in self._lines if '"batch"' in line)
         return {row["step"]: row["batch"] for row in rows if isinstance(row.get("batch"), str)}
+
+    def after(self, step: int) -> tuple[bytes, ...]:
+        """Return the lines of the steps after `step`."""
+        newer: list[bytes] = []
+        for line in reversed(self._lines):
+            if json.loads(line)["step"] <= step:
+                break
+            newer.append(line.encode())
+        return tuple(reversed(newer))
 
     def to_bytes(self) -> bytes:
         """Return the whole file."""

@@ -8,6 +8,7 @@ and a grid.
 from __future__ import annotations
 
 import io
+import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 _GAP_PIXELS = 2
 _LARGEST_GRID_SIDE = 8192
+# Of the grid that the report page holds: tens of kilobytes.
+_PREVIEW_SIDE, _PREVIEW_QUALITY = 640, 80
 
 
 def draw_pictures(  # noqa: PLR0913  # facts of the run, one call site
@@ -99,14 +102,19 @@ class Sampler:
         return latents
 
 
-def write_pictures(store: Store, step: int, pictures: torch.Tensor) -> str:
-    """Write `samples/step-…/0000.png` and so on, then `grid.png`; returns the grid's URI."""
+def write_pictures(store: Store, step: int, pictures: torch.Tensor, prompts: Sequence[str]) -> str:
+    """Write `samples/step-…/0000.png` and so on, the prompts, a small grid and `grid.png`; returns the last's URI."""
     folder = layout.sample_folder(step)
     images = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in pictures]
     for number, image in enumerate(images):
-        store.put(f"{folder}/{number:04d}.png", _png(image))
-    key = f"{folder}/grid.png"
-    store.put(key, _png(grid(images)))
+        store.put(f"{folder}/{number:04d}.png", _encoded(image, "PNG"))
+    sheet = grid(images)
+    small = sheet.copy()
+    small.thumbnail((_PREVIEW_SIDE, _PREVIEW_SIDE))
+    store.put(f"{folder}/{layout.PROMPTS}", json.dumps({"prompts": list(prompts)}).encode())
+    store.put(f"{folder}/{layout.PREVIEW}", _encoded(small, "WEBP"))
+    key = f"{folder}/{layout.GRID}"
+    store.put(key, _encoded(sheet, "PNG"))
     return f"{store.uri}/{key}"
 
 
@@ -125,7 +133,7 @@ def grid(images: Sequence[Image.Image]) -> Image.Image:
     return sheet
 
 
-def _png(image: Image.Image) -> bytes:
+def _encoded(image: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG")
+    image.save(buffer, kind, quality=_PREVIEW_QUALITY)  # PNG, which has none, takes no note of it
     return buffer.getvalue()

@@ -17,6 +17,8 @@ from t2i_trainer.going_back import go_back
 from t2i_trainer.metrics_log import MetricsRow
 from t2i_trainer.pipeline import FinishedModel, write_pipeline
 from t2i_trainer.prepare import prepare
+from t2i_trainer.report.history import Newer
+from t2i_trainer.report.writer import ReportWriter
 from t2i_trainer.sample import draw_pictures, write_pictures
 from t2i_trainer.speed import Speed
 from t2i_trainer.step import TrainStep
@@ -24,7 +26,7 @@ from t2i_trainer.trackers import Trackers, check_trackers, open_trackers
 from t2i_trainer.watch import Watch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from t2i_trainer.configuration import RunConfiguration
     from t2i_trainer.data.feed import Batch
@@ -41,9 +43,20 @@ def train(configuration: RunConfiguration, world: World, telemetry: Telemetry, i
     prepared = prepare(configuration, world, telemetry)
     interruption.defer()
     trackers = open_trackers(configuration, prepared.store) if world.leads else Trackers(())
-    with Saver(configuration, world, telemetry) as saver, trackers:
-        _train(Run(configuration, world, telemetry, interruption, prepared, saver, trackers))
+    report = ReportWriter(configuration, _newer_rows(prepared, telemetry) if world.leads else None)
+    with report, Saver(configuration, world, telemetry) as saver, trackers:
+        _train(Run(configuration, world, telemetry, interruption, prepared, saver, trackers, report))
     telemetry.enter(TrainerPhase.FINISHED)
+
+
+def _newer_rows(prepared: Prepared, telemetry: Telemetry) -> Callable[[], Newer]:
+    """Return what gives the rows that no committed save has brought to the store."""
+
+    def newer() -> Newer:
+        known = telemetry.progress.last_checkpoint_step or 0
+        return Newer(known, prepared.metrics.after(known))
+
+    return newer
 
 
 def _train(run: Run) -> None:
@@ -79,6 +92,7 @@ class Run:
     prepared: Prepared
     saver: Saver
     trackers: Trackers
+    report: ReportWriter
     wants_stop: bool = False
 
     def __post_init__(self) -> None:
@@ -99,6 +113,7 @@ class Run:
     def advance(self) -> Batch:
         """Take one step and hear the one before; returns the batch that it was taken on."""
         self.saver.look()
+        self.report.look()
         with self.speed.waiting():
             batch = self.feed.batch(self.state.step)
         self.watch.before(batch)
@@ -138,6 +153,7 @@ class Run:
             facts=self.prepared.facts,
             metrics=self.prepared.metrics.to_bytes(),
         )
+        self.report.wish()
         self._enter_training()
 
     def settle(self) -> None:
@@ -149,6 +165,7 @@ class Run:
         """Take the losses of the fixed grid."""
         self._pause(TrainerPhase.SAMPLING)  # the nearest that readers of today know
         self.watch.evaluate()
+        self.report.wish()
         self._enter_training()
 
     def go_back(self) -> None:
@@ -175,7 +192,9 @@ class Run:
             vae=known.vae,
         )
         if self.world.leads:
-            self.telemetry.drew(write_pictures(known.store, self.state.step, pictures))
+            prompts = self.configuration.spec.sampling.prompts
+            self.telemetry.drew(write_pictures(known.store, self.state.step, pictures, prompts))
+        self.report.wish()
         self._enter_training()
 
     def publish_model(self) -> None:

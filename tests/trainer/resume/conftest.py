@@ -83,7 +83,11 @@ def tiny_job(
                     "prompts": ["a red circle on white", "a blue square on white"],
                     "guidanceScale": 1.5,
                     "inferenceSteps": 2,
+                    "everySteps": 20,
                 },
+                "evaluation": {"everySteps": 20, "images": 4},
+                # No loss is as small: the run says so and goes on.
+                "expectations": {"bands": [{"fromStep": 15, "toStep": STEPS, "lossAtMost": 0.0001}]},
                 "checkpoint": {"uri": f"file://{bucket}", "everySteps": EVERY, "retain": 2},
                 "workers": {"count": 2, "gpusPerWorker": 0},
             },

@@ -35,7 +35,7 @@ def test_progress_and_metrics_tell_of_the_running_attempt(story: Story) -> None:
     assert progress.world_size == 2
     assert progress.target_steps == story.steps
     assert progress.resumed_from_step == story.killed_after
-    assert progress.phase in {TrainerPhase.TRAINING, TrainerPhase.SAVING}
+    assert progress.phase in {TrainerPhase.TRAINING, TrainerPhase.SAVING, TrainerPhase.SAMPLING}
     assert progress.step > story.killed_after
     losses = {row["step"]: row["loss"] for row in story.disturbed.rows()}
     assert progress.loss == losses[progress.step]

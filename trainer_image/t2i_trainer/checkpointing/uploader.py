@@ -8,7 +8,6 @@ newer attempt may be at work by then and whatever this one would still retire or
 from __future__ import annotations
 
 import argparse
-import ctypes
 import logging
 import os
 import queue
@@ -25,11 +24,11 @@ from t2i_checkpoint.store import StoreError
 from t2i_trainer.checkpointing.order import SaveOrder, SaveOutcome
 from t2i_trainer.checkpointing.publish import publish
 from t2i_trainer.checkpointing.retention import retire_checkpoints
+from t2i_trainer.child import end_with
 from t2i_trainer.errors import TrainerError, store_exit_code
 
 # Training comes first where cores are few.
 _NICENESS = 10
-_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def main() -> None:
@@ -37,7 +36,7 @@ def main() -> None:
     options = _options()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.SIG_IGN)
-    _end_with(options.parent)
+    end_with(options.parent)
     os.nice(_NICENESS)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("t2i_trainer").setLevel(logging.INFO)
@@ -76,13 +75,6 @@ def _listen(orders: queue.SimpleQueue[bytes]) -> None:
     for line in sys.stdin.buffer:
         orders.put(line)
     os._exit(0)
-
-
-def _end_with(parent: int) -> None:
-    """Let the kernel kill this process when the thread that started it is gone; here, if it is gone already."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        os._exit(0)
 
 
 def _options() -> argparse.Namespace:
