@@ -97,6 +97,8 @@ bench: .venv/.synced ## Measure what docs/benchmarks.md reports
 	$(RUN) python bench/archive.py --big-gib 0
 	$(RUN) python bench/train_cpu.py
 	$(RUN) python bench/save.py
+	$(RUN) python bench/scrape_trainer.py
+	$(RUN) python bench/scrape_operator.py
 
 cluster-up: .venv/.synced ## Start a local cluster to play with
 	$(RUN) t2i-dev cluster up

@@ -36,6 +36,15 @@ class Series(BaseModel):
         return self.samples[-1][1]
 
 
+class Rule(BaseModel):
+    """One alerting rule and how its last evaluation went; `last_error` is empty when it went well."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    last_error: str = Field(default="", alias="lastError")
+
+
 @dataclass(frozen=True, slots=True)
 class Prometheus:
     """A running server; its data lie below `directory`."""
@@ -100,6 +109,10 @@ class Prometheus:
     def targets(self) -> dict[str, str]:
         """Scrape address -> health (`up`, `down`, `unknown`)."""
         return {each["scrapeUrl"]: each["health"] for each in self._get("targets")["activeTargets"]}
+
+    def rules(self) -> list[Rule]:
+        """Every rule of the rule files."""
+        return [Rule.model_validate(rule) for group in self._get("rules")["groups"] for rule in group["rules"]]
 
     def stop(self) -> None:
         """Stop the server; its data stay."""

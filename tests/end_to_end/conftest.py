@@ -1,6 +1,7 @@
 """The short demo, run once with real pods while the operator is killed ten times, and once undisturbed."""
 
 import random
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -15,8 +16,13 @@ from t2i_dev.demo import acts
 from t2i_dev.demo.environment import DemoEnvironment, demo_environment
 from t2i_dev.demo.job_view import JobView
 from t2i_dev.demo.plan import DemoPlan, short_plan
+from t2i_dev.pages import Reader, about_job, blocks_of
+from t2i_dev.paths import repository_root
 from t2i_dev.progress import Progress
 
+DOCS = repository_root() / "docs"
+# Pages whose commands ask a pod that trains.
+ASK_PODS = (DOCS / "monitoring.md", DOCS / "runbooks" / "T2ITargetDown.md")
 OPERATOR_KILLS = 10
 # Short enough that ten fall into the story; long enough that the operator does something between two.
 KILL_INTERVAL_SECONDS = (2.0, 11.0)
@@ -39,6 +45,7 @@ class Story:
     ended_at: float
     undisturbed: JobView
     undisturbed_uri: str
+    asked_while_training: list[subprocess.CompletedProcess[str]]
 
     @property
     def uri(self) -> str:
@@ -71,6 +78,10 @@ def _nothing(status: JobStatus) -> None:
     del status
 
 
+def _trains(status: JobStatus) -> bool:
+    return status.progress is not None and status.progress.step > 0
+
+
 @pytest.fixture(scope="session")
 def story(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
     plan = short_plan()
@@ -87,6 +98,13 @@ def story(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory)
         end = view.status()
         uri = f"{plan.job.spec.checkpoint.uri}-undisturbed"
         undisturbed = acts.apply_job(environment, plan, name="undisturbed", uri=uri)
+        undisturbed.wait(_trains, plan.timeout_seconds)
+        reader = Reader(
+            local_cluster, tmp_path_factory.mktemp("reader"), about_job(undisturbed.namespace, undisturbed.name, "")
+        )
+        asked = [
+            reader.run(block) for page in ASK_PODS for block in blocks_of(page) if "/proxy/metrics" in block.commands
+        ]
         acts.see_end(undisturbed, plan, _nothing)
         yield Story(
             environment=environment,
@@ -102,4 +120,5 @@ def story(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory)
             ended_at=ended_at,
             undisturbed=undisturbed,
             undisturbed_uri=uri,
+            asked_while_training=asked,
         )

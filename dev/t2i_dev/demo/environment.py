@@ -9,6 +9,7 @@ from pathlib import Path
 
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import Credentials, Store
+from t2i_dev.alerts.render import rule_files
 from t2i_dev.cluster import LocalCluster
 from t2i_dev.demo.discovery import discovered_pods, scrape_configs
 from t2i_dev.demo.job_view import kill_container
@@ -68,7 +69,9 @@ def demo_environment(cluster: LocalCluster, directory: Path, progress: Progress)
             install_chart(cluster)
         targets = directory / "prometheus" / "targets.json"
         stack.enter_context(discovered_pods(cluster, targets))
-        prometheus = stack.enter_context(Prometheus.start(targets.parent, scrape_configs(targets)))
+        prometheus = stack.enter_context(
+            Prometheus.start(targets.parent, scrape_configs(targets), rule_files=sorted(rule_files()))
+        )
         environment = DemoEnvironment(cluster, prometheus)
         with progress.stage("put captioned pictures and the text encoder into the bucket"):
             prepare_bucket(environment.store(BUCKET_URI))
