@@ -9,7 +9,7 @@ CRD := crds/training.t2i.dev_diffusiontrainingjobs.yaml
 TYPES_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/t2i-operator/mypy
 CHART_CRD := charts/t2i-operator/files/training.t2i.dev_diffusiontrainingjobs.yaml
 
-.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-exhaustive test-stores crash-matrix kill-matrix planted-bugs format crds chart-readme metrics-docs dashboards alerts test-helm3 images bench cluster-up cluster-down clean
+.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-exhaustive test-stores crash-matrix kill-matrix planted-bugs planted-faults format crds chart-readme metrics-docs dashboards alerts test-helm3 images bench cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -65,6 +65,9 @@ kill-matrix: .venv/.synced ## Kill training runs at 50 random moments on 1, 2 an
 
 planted-bugs: .venv/.synced ## Plant known mistakes into a copy of the tree: the tests must turn red for each
 	$(RUN) t2i-dev planted-bugs
+
+planted-faults: .venv/.synced ## Plant known mistakes into training runs: each must be named; write docs/planted-faults.md
+	$(RUN) t2i-dev planted-faults --write docs/planted-faults.md
 
 format: .venv/.synced ## Format the code
 	$(RUN) ruff format

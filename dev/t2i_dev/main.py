@@ -13,6 +13,7 @@ from t2i_dev.demo.command import demo
 from t2i_dev.errors import DevelopmentError
 from t2i_dev.kill_matrix.command import kill_matrix
 from t2i_dev.planted_bugs.command import planted_bugs
+from t2i_dev.planted_faults.command import planted_faults
 from t2i_dev.progress import Progress
 from t2i_dev.setup import prepare
 from t2i_dev.tools import ALL_TOOLS, ensure_tools
@@ -56,6 +57,7 @@ commands.command()(demo)
 commands.command("planted-bugs")(planted_bugs)
 commands.command("crash-matrix")(crash_matrix)
 commands.command("kill-matrix")(kill_matrix)
+commands.command("planted-faults")(planted_faults)
 
 
 def app() -> None:

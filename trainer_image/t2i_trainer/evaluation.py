@@ -27,7 +27,7 @@ _SCALE_SAMPLES = 64
 _MOST_BATCHES = 64
 # The inverse of the golden ratio spreads any first n of its multiples evenly over the unit interval.
 _GOLDEN = (math.sqrt(5) - 1) / 2
-_SUMS = 8
+_SUMS = 9
 
 
 @dataclass(frozen=True)
@@ -90,14 +90,22 @@ def evaluate(unet: torch.nn.Module, forward: ForwardProcess, grid: Grid | None, 
     sums = torch.zeros(_SUMS, dtype=torch.float64, device=world.device)
     if grid is not None:
         sums += _sums(unet, forward, grid, world)
-    count, right, wrong, null, reaction, power, difference, squared = world.sum(sums).tolist()
+    count, right, wrong, null, answer, reaction, power, difference, squared = world.sum(sums).tolist()
     if count == 0:
         return None
     mean = difference / count
     spread = max(squared / count - mean * mean, 0.0)
     error = math.sqrt(spread / max(count - 1, 1))
     significance = mean / error if error > 0 else 0.0
-    return CaptionGap(right / count, wrong / count, null / count, reaction / count, power / count, significance)
+    return CaptionGap(
+        right=right / count,
+        wrong=wrong / count,
+        null=null / count,
+        answer_power=answer / count,
+        reaction=reaction / count,
+        target_power=power / count,
+        significance=significance,
+    )
 
 
 def _sums(unet: torch.nn.Module, forward: ForwardProcess, grid: Grid, world: World) -> torch.Tensor:
@@ -121,6 +129,7 @@ def _sums(unet: torch.nn.Module, forward: ForwardProcess, grid: Grid, world: Wor
             right.sum(),
             wrong.sum(),
             null.sum(),
+            answers[0].double().square().flatten(1).mean(1).sum(),
             reaction.sum(),
             power.sum(),
             difference.sum(),

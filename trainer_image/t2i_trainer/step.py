@@ -19,7 +19,19 @@ from t2i_trainer.data.sampling import seed_dropout
 from t2i_trainer.diffusion import ForwardProcess, sample_losses
 from t2i_trainer.optim import learning_rate_at, set_learning_rate
 from t2i_trainer.step_result import QUARTILES
-from t2i_trainer.step_stream import LENGTH, LOSS, NORM, OWN_NORM, SKIPPED, STOPS, SUMMED, StepStream
+from t2i_trainer.step_stream import (
+    LENGTH,
+    LOSS,
+    NORM,
+    OWN_NORM,
+    QUARTILE_COUNTS,
+    QUARTILE_LOSSES,
+    QUARTILE_POWERS,
+    SKIPPED,
+    STOPS,
+    SUMMED,
+    StepStream,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,9 +72,9 @@ class TrainStep:
         number = self.state.step + 1
         if self._drops_units:
             seed_dropout(self._training.seed, self.state.step, self._world.rank)
-        losses = self._add_gradients(batch)
+        losses, powers = self._add_gradients(batch)
         norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._training.gradient_clip, foreach=True)
-        totals = self._totals(losses, batch.timesteps, norm)
+        totals = self._totals(losses, powers, batch.timesteps, norm)
         skipped = self._mark_skipped(totals, norm, loss_limit)
         rate = learning_rate_at(number, self._training)
         self._update(number, rate, skipped)
@@ -79,30 +91,35 @@ class TrainStep:
             return
         part = next(self._parts(batch))
         with naming_the_setting():
-            self._world.accelerator.backward(self._losses(part).sum())
+            self._world.accelerator.backward(self._losses(part)[0].sum())
         self._clear_gradients()
 
-    def _add_gradients(self, batch: Batch) -> torch.Tensor:
-        """Add up the gradients of all passes, the last of which exchanges them; returns the losses [B]."""
+    def _add_gradients(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add up the gradients of all passes, the last of which exchanges them; returns losses and powers, both [B]."""
         parts = list(self._parts(batch))
-        losses = []
+        losses, powers = [], []
         for place, part in enumerate(parts):
             with nullcontext() if place == len(parts) - 1 else self._world.accelerator.no_sync(self._model):
                 with self.stream.forward_pass():
-                    mine = self._losses(part)
+                    mine, power = self._losses(part)
                 # Each sample weighs the same, however the share is cut; DDP takes the mean over ranks.
                 self._world.accelerator.backward(self._forward.weighted(mine, part.timesteps).sum() / self._share)
             losses.append(mine.detach())
-        return torch.cat(losses)
+            powers.append(power)
+        return torch.cat(losses), torch.cat(powers)
 
-    def _losses(self, part: Batch) -> torch.Tensor:
+    def _losses(self, part: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return each sample's loss, and what an answer of zero would have scored on it, both [B]."""
         latents, noise, timesteps = part.latents, part.noise, part.timesteps
         noisy = self._forward.add_noise(latents, noise, timesteps).contiguous(memory_format=torch.channels_last)
         with self._arithmetic():
             prediction = self._model(noisy, timesteps, encoder_hidden_states=part.conditioning, return_dict=False)[0]
-        return sample_losses(prediction, self._forward.target(latents, noise, timesteps))
+        target = self._forward.target(latents, noise, timesteps)
+        return sample_losses(prediction, target), sample_losses(torch.zeros_like(target), target)
 
-    def _totals(self, losses: torch.Tensor, timesteps: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+    def _totals(
+        self, losses: torch.Tensor, powers: torch.Tensor, timesteps: torch.Tensor, norm: torch.Tensor
+    ) -> torch.Tensor:
         """Return the step's vector, summed over the ranks (see `step_stream` for its places)."""
         values = losses.double()
         quarter = timesteps * QUARTILES // self._timesteps == self._quarters
@@ -110,8 +127,9 @@ class TrainStep:
         totals[LOSS] = values.sum()
         totals[NORM] = norm
         totals[STOPS].fill_(float(self._interruption.is_asked))
-        totals[STOPS + 1 : STOPS + 1 + QUARTILES] = torch.where(quarter, values, 0.0).sum(1)
-        totals[STOPS + 1 + QUARTILES : SUMMED] = quarter.sum(1)
+        totals[QUARTILE_LOSSES:QUARTILE_POWERS] = torch.where(quarter, values, 0.0).sum(1)
+        totals[QUARTILE_POWERS:QUARTILE_COUNTS] = torch.where(quarter, powers.double(), 0.0).sum(1)
+        totals[QUARTILE_COUNTS:SUMMED] = quarter.sum(1)
         self._world.sum(totals[:SUMMED])
         totals[OWN_NORM] = norm
         return totals

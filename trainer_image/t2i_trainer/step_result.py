@@ -13,9 +13,10 @@ class StepResult:
 
     `loss` is the unweighted mean; `own_gradient_norm` is this rank's, which is `gradient_norm` unless the gradients
     were not averaged. A skipped step changed neither weights nor averages. `quartile_losses` are means over the samples
-    whose timestep fell into that quarter of the forward process (None: there were none). `seconds` is from the end of
-    the step before to the end of this one, on the device; `forward_seconds` is what this rank spent in forward passes.
-    `wants_stop`: some rank was asked to stop.
+    whose timestep fell into that quarter of the forward process (None: there were none), `quartile_powers` the means of
+    those samples' squared targets: the loss of an answer of zero. `target_power` is that of the whole batch. `seconds`
+    is from the end of the step before to the end of this one, on the device; `forward_seconds` is what this rank spent
+    in forward passes. `wants_stop`: some rank was asked to stop.
     """
 
     step: int
@@ -26,6 +27,8 @@ class StepResult:
     finite: bool = True
     skipped: bool = False
     quartile_losses: tuple[float | None, ...] = (None,) * QUARTILES
+    quartile_powers: tuple[float | None, ...] = (None,) * QUARTILES
+    target_power: float | None = None
     seconds: float | None = None
     forward_seconds: float | None = None
     wants_stop: bool = False

@@ -18,14 +18,14 @@ import torch
 from t2i_trainer.step_result import QUARTILES, StepResult
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 # Its constructor carries no types.
 _EVENT: Any = cast("Any", torch.cuda.Event)
 
 # Places in the vector of a step, float64: sums over all ranks, then what this rank adds of its own.
-LOSS, NORM, STOPS, QUARTILE_LOSSES, QUARTILE_COUNTS = 0, 1, 2, 3, 3 + QUARTILES
-SUMMED = 3 + 2 * QUARTILES
+LOSS, NORM, STOPS, QUARTILE_LOSSES, QUARTILE_POWERS, QUARTILE_COUNTS = 0, 1, 2, 3, 3 + QUARTILES, 3 + 2 * QUARTILES
+SUMMED = 3 + 3 * QUARTILES
 OWN_NORM, SKIPPED = SUMMED, SUMMED + 1
 LENGTH = SUMMED + 2
 # One step runs while another waits to be read; a third place would never be used.
@@ -107,8 +107,8 @@ class StepStream:
         values = pending.values.tolist()
         before, self._before = self._before, pending.end
         loss, norm = values[LOSS] / self._batch, values[NORM] / self._world_size
-        sums = values[QUARTILE_LOSSES:QUARTILE_COUNTS]
         counts = values[QUARTILE_COUNTS:SUMMED]
+        powers = values[QUARTILE_POWERS:QUARTILE_COUNTS]
         return StepResult(
             step=pending.step,
             loss=loss,
@@ -117,8 +117,14 @@ class StepStream:
             learning_rate=pending.learning_rate,
             finite=math.isfinite(loss) and math.isfinite(norm),
             skipped=values[SKIPPED] > 0,
-            quartile_losses=tuple(total / count if count else None for total, count in zip(sums, counts, strict=True)),
+            quartile_losses=_means(values[QUARTILE_LOSSES:QUARTILE_POWERS], counts),
+            quartile_powers=_means(powers, counts),
+            target_power=sum(powers) / self._batch,
             seconds=pending.end.seconds_since(before),
             forward_seconds=sum(end.seconds_since(began) for began, end in pending.passes),
             wants_stop=values[STOPS] > 0,
         )
+
+
+def _means(sums: Sequence[float], counts: Sequence[float]) -> tuple[float | None, ...]:
+    return tuple(total / count if count else None for total, count in zip(sums, counts, strict=True))

@@ -76,8 +76,8 @@ class Watch:
         return self._gate.is_evaluation_due()
 
     def before(self, batch: Batch) -> None:
-        """Look at the batch of the next step."""
-        self._tell(self._gate.before(batch), self._state.step + 1)
+        """Remember what is there before the next step."""
+        self._gate.before(batch)
 
     def after(self, batch: Batch) -> None:
         """Look at the step that was just launched."""
@@ -86,14 +86,14 @@ class Watch:
     def hear(self, result: StepResult) -> None:
         """Judge what a step measured; raises TrainerError(NON_FINITE_LOSS) beyond the job's bounds."""
         step = result.step
-        fingerprint = self._gate.fingerprint_of(step)
+        mark, repeated = self._gate.recognise(step)
         if self._world.leads:
-            if fingerprint is not None:
-                self._metrics.note(step, "batch", fingerprint)
+            if mark is not None:
+                self._metrics.note(step, "batch", mark)
             losses = [None if loss is None or not math.isfinite(loss) else loss for loss in result.quartile_losses]
             self._metrics.note(step, "quartiles", losses)
         self._telemetry.noticed.losses_by_timestep(result.quartile_losses)
-        self._tell(self._gate.observe(result), step)
+        self._tell([*repeated, *self._gate.observe(result)], step)
         self._decide(result)
         judgement = self._expectations.judge(step, self._telemetry.progress.loss_smoothed)
         if judgement is not None:

@@ -13,9 +13,9 @@ from t2i_api.job import JobSpec
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.choose import Resume
 from t2i_dev.errors import DevelopmentError
-from t2i_dev.kill_matrix.board import Phase
+from t2i_dev.forked_trainer import Attempt, start
+from t2i_dev.kill_matrix.board import Board, Phase, watch
 from t2i_dev.kill_matrix.bucket import Bucket
-from t2i_dev.kill_matrix.forked import Attempt, start
 from t2i_trainer.local import beginning_of
 
 _POLL_SECONDS = 0.001
@@ -72,8 +72,9 @@ class Chain:
         """Train to the last step, killed at up to `wanted` moments."""
         for world_size in cycle(self.worlds):
             kill = next(kills) if len(self.kills) < wanted else None
-            attempt, resumed_from = self._start(world_size)
-            met = None if kill is None else self._await(attempt, kill, resumed_from)
+            board = Board()
+            attempt, resumed_from = self._start(world_size, board)
+            met = None if kill is None else self._await(attempt, board, kill, resumed_from)
             if kill is not None and met is not None:
                 ranks = tuple(range(world_size))
                 chosen = (random.Random(attempt.number).choice(ranks),) if kill.one_rank else ranks  # noqa: S311
@@ -87,20 +88,27 @@ class Chain:
             if all(status == ExitCode.SUCCEEDED for status in statuses.values()):
                 return
 
-    def _start(self, world_size: int) -> tuple[Attempt, int]:
+    def _start(self, world_size: int, board: Board) -> tuple[Attempt, int]:
         begin = beginning_of(JobSpec.model_validate(self.job["spec"]))
         resume_from, step = (begin.judgement.name, begin.judgement.step) if isinstance(begin, Resume) else (None, 0)
         if step < self.bucket.newest:
             self.faults.append(f"step {self.bucket.newest} was committed, the survey goes on from {step}")
         self.attempts += 1
-        folder = self.folder / f"attempt-{self.attempts:03d}"
-        return start(folder, self.job, number=self.attempts, world_size=world_size, resume_from=resume_from), step
+        number, folder = self.attempts, self.folder / f"attempt-{self.attempts:03d}"
 
-    def _await(self, attempt: Attempt, kill: Kill, resumed_from: int) -> tuple[Phase, int] | None:
+        def in_rank(rank: int) -> None:
+            watch(board if rank == 0 else None, folder / f"samples-{rank}.jsonl", attempt=number, rank=rank)
+
+        attempt = start(
+            folder, self.job, number=number, world_size=world_size, resume_from=resume_from, in_rank=in_rank
+        )
+        return attempt, step
+
+    def _await(self, attempt: Attempt, board: Board, kill: Kill, resumed_from: int) -> tuple[Phase, int] | None:
         """Return what was met when the moment came; None if the attempt ended before."""
         first = None
         while attempt.poll():
-            phase, step = attempt.board.read()
+            phase, step = board.read()
             first = step if first is None and phase >= Phase.STEP else first
             self.bucket.note()
             early = kill.phase in {Phase.START, Phase.FIRST_STEP}
@@ -108,7 +116,7 @@ class Chain:
             far = far and (self.bucket.newest > resumed_from or not kill.commits)
             if (early or far) and self._is(phase, kill.phase):
                 time.sleep(kill.extra_seconds)
-                now, step = attempt.board.read()
+                now, step = board.read()
                 beside = kill.phase in {Phase.UPLOAD, Phase.ROTATION}
                 return (kill.phase if beside else now), step
             time.sleep(_POLL_SECONDS)

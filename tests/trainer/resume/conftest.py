@@ -6,6 +6,7 @@ Beside it runs the same job undisturbed; the files of this folder read different
 from __future__ import annotations
 
 import contextlib
+import http.client
 import json
 import os
 import signal
@@ -232,7 +233,8 @@ def scrape_to_the_end(pod: Pod) -> str:
     """Scrape a pod as Prometheus does, only more often; returns the last text before it was gone."""
     text = ""
     while pod.process.poll() is None:
-        with contextlib.suppress(OSError):
+        # The pod may end in the middle of an answer.
+        with contextlib.suppress(OSError, http.client.HTTPException):
             text = fetch(pod.port, "/metrics").decode()
         time.sleep(0.5)
     return text

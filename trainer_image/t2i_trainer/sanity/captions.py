@@ -27,11 +27,12 @@ _ABSURD = 4.0
 
 @dataclass(frozen=True)
 class CaptionGap:
-    """Of an evaluation: mean losses, S, E y^2, and how many standard errors G lies above 0."""
+    """Of an evaluation: mean losses, E f(c)^2, S, E y^2, and how many standard errors G lies above 0."""
 
     right: float
     wrong: float
     null: float
+    answer_power: float
     reaction: float
     target_power: float
     significance: float
@@ -41,7 +42,8 @@ def judge_gap(gap: CaptionGap, *, step: int, passes: float, trivial: float) -> l
     """Say where captions do not reach the model, do not help it, or make it worse than knowing nothing."""
     if not all(math.isfinite(each) for each in (gap.right, gap.wrong, gap.null, gap.reaction)):
         return []
-    if gap.reaction == 0:
+    # An output layer that begins with zeros answers nothing at all yet: that is said of the output, if it stays so.
+    if gap.reaction == 0 and gap.answer_power > 0:
         text = (
             "the UNet's answer is bit by bit the same for two different captions: conditioning does not reach it. Look "
             "at encoder_hidden_states, at the UNet's cross-attention blocks and at whether captions differ at all"

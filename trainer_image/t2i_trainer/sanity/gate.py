@@ -1,7 +1,7 @@
 """The gate: looks at a run beside its steps, most closely at the first 200, and says what cannot be right.
 
 It changes nothing and decides nothing; what it measures is judged by the pure modules of this folder. On most steps it
-only remembers; it makes the host wait for the device on eight of the first 200 steps and on every 500th.
+only remembers; it makes the host wait for the device on fourteen of the first 200 steps and on every 500th.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from t2i_trainer.sanity.captions import judge_gap
 from t2i_trainer.sanity.losses import LearningCheck, judge_first_loss
 from t2i_trainer.sanity.probe import Probe, fingerprint, trained
 from t2i_trainer.sanity.rates import RateProbe, scheduled_rate
-from t2i_trainer.sanity.repeats import RepeatCheck, batch_fingerprint
+from t2i_trainer.sanity.repeats import BatchMarks, RepeatCheck
 from t2i_trainer.sanity.schedule import alphas_cumprod, judge_schedule
 from t2i_trainer.sanity.theory import levels
 
@@ -53,7 +53,7 @@ _QUERIES = (".to_q.weight", ".to_q.bias", ".to_k.weight", ".to_k.bias")
 
 @dataclass(frozen=True)
 class Watched:
-    """What the gate looks at; `seen` are the batch fingerprints of earlier attempts by step."""
+    """What the gate looks at; `seen` are the marks of the batches of earlier attempts by step."""
 
     spec: JobSpec
     world: World
@@ -78,6 +78,7 @@ class SanityGate:
         self._weights = Probe(trained(state.unet, untrained=_untrained(spec)))
         self._average = Probe(dict(state.ema.module.named_parameters()))
         self._rate = RateProbe(state.optimizer)
+        self._marks = BatchMarks(world.device)
         self._repeats = RepeatCheck(watched.seen)
         self._grid, scale = build_grid(
             watched.feed,
@@ -99,7 +100,6 @@ class SanityGate:
         self._rates: dict[int, float] = {}
         self._nulls = (0, 0)
         self._first_power: float | None = None
-        self._fingerprints: dict[int, str] = {}
         self._said: set[str] = set()
         self._settle_baseline()
 
@@ -116,15 +116,12 @@ class SanityGate:
         used = self._forward.alphas_cumprod.double().cpu().numpy()
         return self._new(judge_schedule(used, self._watched.spec.diffusion))
 
-    def before(self, batch: Batch) -> list[Finding]:
-        """Look at the batch of the step that comes."""
+    def before(self, batch: Batch) -> None:
+        """Remember what is there before a step."""
         step = self._watched.state.step + 1
         if self._is_close(step):
             self._rate.hold()
-        mark = batch_fingerprint(batch)
-        if mark is not None:
-            self._fingerprints[step] = mark
-        return self._new(self._repeats.observe(step, mark))
+        self._marks.hold(step, batch)
 
     def after(self, batch: Batch) -> list[Finding]:
         """Look at batch and weights after the step was launched."""
@@ -137,6 +134,11 @@ class SanityGate:
             found += self._look_at_weights(batch, step)
         return self._new(found)
 
+    def recognise(self, step: int) -> tuple[str | None, list[Finding]]:
+        """Return the mark of the batch of a step that was heard: it goes into the step's row of metrics."""
+        mark = self._marks.read(step)
+        return mark, [] if mark is None else self._new(self._repeats.observe(step, mark))
+
     def observe(self, result: StepResult) -> list[Finding]:
         """Take in the measures of a step."""
         if result.skipped:
@@ -146,12 +148,8 @@ class SanityGate:
         if result.step == 1 and self._watched.is_fresh and self._first_power is not None:
             channels = self._watched.spec.model.unet.resolved.out_channels
             found += judge_first_loss(result.loss, self._first_power, channels, result.step)
-        found += self._learning.observe(result.step, result.loss, result.quartile_losses)
+        found += self._learning.observe(result)
         return self._new(found)
-
-    def fingerprint_of(self, step: int) -> str | None:
-        """Return the fingerprint of a step's batch, once: it goes into the step's row of metrics."""
-        return self._fingerprints.pop(step, None)
 
     def begin_again(self) -> None:
         """Compare with the weights as they are now: they were replaced."""
@@ -196,7 +194,8 @@ class SanityGate:
     def _look_at_weights(self, batch: Batch, step: int) -> list[Finding]:
         spec, world = self._watched.spec, self._watched.world
         numbers = self._weights.look()
-        found = movement.judge_rate(self._rate.measure(), scheduled_rate(step, spec.training), step, world.size)
+        scheduled = scheduled_rate(step, spec.training)
+        found = movement.judge_rate(self._rate.measure(scheduled), scheduled, step, world.size)
         if world.size > 1:
             found += self._compare_ranks(batch, numbers, step)
         steps = step - self._baseline_step

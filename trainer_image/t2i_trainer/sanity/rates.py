@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 _NUMBERS = 64
 _TENSORS = 64
+# A step that is rounded to a tenth of itself has, over some dozens of weights, the right size on average.
+_ROUNDING = 0.1
+_LEAST_NUMBERS = 64
 
 
 def scheduled_rate(step: int, training: Training) -> float:
@@ -40,8 +43,12 @@ class RateProbe:
         """Remember the weights as they are before a step."""
         self._before = self._numbers(self._chosen)
 
-    def measure(self) -> float | None:
-        """Return the rate of the step since `hold`; None before any step, or where nothing moved (it was left out)."""
+    def measure(self, scheduled: float) -> float | None:
+        """Return the rate of the step since `hold`, from the weights that fp32 lets move at about the scheduled rate.
+
+        None before any step, where nothing moved (it was left out), or where all weights are too large for such a rate:
+        in a long warm-up the norms' weights of 1 stand still for a while.
+        """
         before, self._before = self._before, None
         states = [self._optimizer.state[each] for each in self._chosen if each in self._optimizer.state]
         if before is None or len(states) < len(self._chosen):
@@ -55,7 +62,10 @@ class RateProbe:
         mean = self._numbers([state["exp_avg"] for state in states]) / (1 - beta1**steps)
         square = self._numbers([state["exp_avg_sq"] for state in states]) / (1 - beta2**steps)
         direction = mean / (np.sqrt(square) + group["eps"])
-        return measured_rate(before, now, direction.astype(np.float32), group["weight_decay"])
+        fine = np.spacing(np.abs(before)) <= _ROUNDING * scheduled
+        if np.count_nonzero(fine) < _LEAST_NUMBERS:
+            return None
+        return measured_rate(before[fine], now[fine], direction[fine].astype(np.float32), group["weight_decay"])
 
     @staticmethod
     def _numbers(tensors: list[torch.Tensor]) -> NDArray[np.float32]:

@@ -1,9 +1,11 @@
-"""Whether a run sees a batch again that it has seen, as after a resume that forgot its place. Pure but for a hash."""
+"""Whether a run sees a batch again that it has seen, as after a resume that forgot its place."""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
+
+import torch
 
 from t2i_api.findings import Finding, FindingName, Severity
 
@@ -13,31 +15,50 @@ if TYPE_CHECKING:
     from t2i_trainer.data.feed import Batch
 
 _NUMBERS = 64
+# A step is heard before the one after the next begins.
+_PLACES = 2
 
 
-def batch_fingerprint(batch: Batch) -> str | None:
-    """Return 16 hex digits that two batches share exactly if their first samples drew the same noise and timestep.
+class BatchMarks:
+    """Takes a mark of each batch: 16 hex digits that two share if their first samples drew the same noise and timestep.
 
-    None on a GPU: reading it there would make the host wait.
+    On a GPU the numbers are copied beside the work and read once the step was heard, so that the host never waits.
     """
-    if batch.noise.device.type != "cpu" or not len(batch.noise):
-        return None
-    noise = batch.noise[0].flatten()[:_NUMBERS].contiguous().numpy().tobytes()
-    return hashlib.blake2b(noise + str(int(batch.timesteps[0])).encode(), digest_size=8).hexdigest()
+
+    def __init__(self, device: torch.device) -> None:
+        on_cuda = device.type == "cuda"
+        self._noise = [torch.empty(_NUMBERS, pin_memory=on_cuda) for _ in range(_PLACES)]
+        self._timesteps = [torch.empty(1, dtype=torch.int64, pin_memory=on_cuda) for _ in range(_PLACES)]
+        self._held: dict[int, int] = {}
+
+    def hold(self, step: int, batch: Batch) -> None:
+        """Begin to copy what makes the mark of a step's batch."""
+        place = step % _PLACES
+        noise = batch.noise[0].flatten()[:_NUMBERS]
+        self._noise[place][: len(noise)].copy_(noise, non_blocking=True)
+        self._timesteps[place].copy_(batch.timesteps[:1], non_blocking=True)
+        self._held[step] = len(noise)
+
+    def read(self, step: int) -> str | None:
+        """Return the mark of a step that was heard; None where it was not held, or read before."""
+        count = self._held.pop(step, None)
+        if count is None:
+            return None
+        place = step % _PLACES
+        noise = self._noise[place][:count].numpy().tobytes()
+        return hashlib.blake2b(noise + str(int(self._timesteps[place])).encode(), digest_size=8).hexdigest()
 
 
 class RepeatCheck:
-    """Knows the fingerprint of every step of the run, those of earlier attempts from its metrics."""
+    """Knows the mark of every step of the run, those of earlier attempts from its metrics. Pure."""
 
     def __init__(self, seen: Mapping[int, str]) -> None:
-        self._steps = {fingerprint: step for step, fingerprint in seen.items()}
+        self._steps = {mark: step for step, mark in seen.items()}
         self._told = False
 
-    def observe(self, step: int, fingerprint: str | None) -> list[Finding]:
-        """Take in the batch of a step."""
-        if fingerprint is None:
-            return []
-        before = self._steps.setdefault(fingerprint, step)
+    def observe(self, step: int, mark: str) -> list[Finding]:
+        """Take in the mark of a step's batch."""
+        before = self._steps.setdefault(mark, step)
         if before >= step or self._told:
             return []
         self._told = True

@@ -65,9 +65,13 @@ class Levels:
     power: NDArray[np.float64]
     trivial: NDArray[np.float64]
 
-    def quarter(self, index: int) -> float:
-        """Return the trivial level of a quarter of the timesteps, 0 being the least noise."""
-        return float(np.array_split(self.trivial, QUARTERS)[index].mean())
+    def of_mean_picture(self, quarter: int | None = None) -> float:
+        """Return how far knowing the mean picture takes the loss below E y^2, in a quarter of the timesteps or all.
+
+        Quarter 0 is the least noise.
+        """
+        gain = self.power - self.trivial
+        return float((gain if quarter is None else np.array_split(gain, QUARTERS)[quarter]).mean())
 
     @property
     def mean_trivial(self) -> float:
@@ -122,7 +126,7 @@ def learning_deadline(rates: Sequence[float], out_features: int, target_power: f
 
 
 def window(global_batch_size: int) -> int:
-    """Return over how many steps a loss is averaged before it is judged: 512 samples, whose mean is right to 0.02."""
+    """Return over how many steps a loss is averaged before it is judged: 512 samples, and 20 steps at least."""
     return max(_LEAST_WINDOW_STEPS, math.ceil(_LEAST_WINDOW_SAMPLES / global_batch_size))
 
 

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,6 @@ from typing import Any
 import yaml
 
 from t2i_api.attempt import AttemptDocument
-from t2i_dev.kill_matrix.board import Board, watch
 from t2i_dev.ports import free_ports
 from t2i_trainer import worker
 
@@ -31,7 +30,6 @@ class Attempt:
 
     number: int
     folder: Path
-    board: Board
     pids: dict[int, int]
     statuses: dict[int, int] = field(default_factory=dict)
 
@@ -70,8 +68,16 @@ class Attempt:
         return "\n".join(path.read_text() for path in sorted(self.folder.glob("rank-*.log")))
 
 
-def start(folder: Path, job: Mapping[str, Any], *, number: int, world_size: int, resume_from: str | None) -> Attempt:
-    """Fork the ranks of an attempt; `folder` gets documents, logs and the log of samples."""
+def start(  # noqa: PLR0913  # keyword-only facts of an attempt
+    folder: Path,
+    job: Mapping[str, Any],
+    *,
+    number: int,
+    world_size: int,
+    resume_from: str | None,
+    in_rank: Callable[[int], None],
+) -> Attempt:
+    """Fork the ranks of an attempt; `folder` gets documents and logs, `in_rank` is called in each rank beforehand."""
     folder.mkdir(parents=True)
     rendezvous, metrics = free_ports(2)
     document = AttemptDocument(
@@ -88,14 +94,13 @@ def start(folder: Path, job: Mapping[str, Any], *, number: int, world_size: int,
     )
     (folder / "job.yaml").write_text(yaml.safe_dump(job))
     (folder / "attempt.json").write_text(document.model_dump_json(by_alias=True))
-    board = Board()
     sys.stdout.flush()
     sys.stderr.flush()
-    pids = {rank: _fork(folder, board, number, rank, world_size, rendezvous) for rank in range(world_size)}
-    return Attempt(number, folder, board, pids)
+    pids = {rank: _fork(folder, rank, world_size, rendezvous, in_rank) for rank in range(world_size)}
+    return Attempt(number, folder, pids)
 
 
-def _fork(folder: Path, board: Board, number: int, rank: int, world_size: int, port: int) -> int:  # noqa: PLR0913, PLR0917
+def _fork(folder: Path, rank: int, world_size: int, port: int, in_rank: Callable[[int], None]) -> int:
     pid = os.fork()
     if pid:
         return pid
@@ -112,7 +117,7 @@ def _fork(folder: Path, board: Board, number: int, rank: int, world_size: int, p
             MASTER_ADDR="127.0.0.1",
             MASTER_PORT=str(port),
         )
-        watch(board if rank == 0 else None, folder / f"samples-{rank}.jsonl", attempt=number, rank=rank)
+        in_rank(rank)
         sys.argv = ["worker", "--job", str(folder / "job.yaml"), "--attempt", str(folder / "attempt.json")]
         sys.argv += ["--run-directory", str(folder / "run"), "--address", "127.0.0.1"]
         worker.main()
