@@ -15,6 +15,7 @@ from t2i_checkpoint.layout import (
     folder_of,
     parse_archive_name,
     parse_folder,
+    parse_sample_folder,
     sample_folder,
 )
 
@@ -25,6 +26,18 @@ writers = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", fullmatch=True)
 def test_an_own_folder_reads_back(step: int, writer: str) -> None:
     folder = checkpoint_folder(step, writer)
     assert parse_folder(folder) == FolderName(folder, step, writer)
+
+
+@given(st.integers(0, 10**12 - 1))
+def test_a_folder_of_samples_reads_back(step: int) -> None:
+    assert parse_sample_folder(sample_folder(step)) == step
+
+
+@pytest.mark.parametrize(
+    "folder", ["samples/step-5", "samples/step-0000000x", "step-00000005", "samples/step-00000005/a"]
+)
+def test_what_is_no_folder_of_samples_is_none(folder: str) -> None:
+    assert parse_sample_folder(folder) is None
 
 
 def test_names_sort_by_step() -> None:

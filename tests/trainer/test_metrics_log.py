@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -39,3 +40,20 @@ def test_a_resumed_log_goes_on_where_the_checkpoint_stood(tmp_path: Path) -> Non
     resumed = MetricsLog.resumed(store, 3)
     resumed.append(row(4, 0.5))
     assert [json.loads(line)["step"] for line in resumed.to_bytes().splitlines()] == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("step", "expected"), [(0, [1, 2, 3]), (2, [3]), (3, []), (9, [])])
+def test_the_rows_after_a_step_are_what_no_save_has_brought(step: int, expected: list[int]) -> None:
+    log = MetricsLog()
+    for number in (1, 2, 3):
+        log.append(row(number, 0.5))
+    assert [json.loads(line)["step"] for line in log.after(step)] == expected
+
+
+def test_what_an_attempt_began_with_stands_in_its_first_row() -> None:
+    log = MetricsLog()
+    log.append(row(1, 0.5))
+    log.note(2, "beginning", {"place": "checkpoints/x"})
+    for number in (2, 3):
+        log.append(row(number, 0.5))
+    assert [json.loads(line).get("beginning") for line in log.after(0)] == [None, {"place": "checkpoints/x"}, None]
