@@ -19,10 +19,11 @@ _HEAD = """\
 
 Written by `t2i-dev planted-faults --write` (`make planted-faults`). Each fault is planted into the trainer's own worker
 processes: one function is replaced, or batches are spoiled on their way, so that everything behind it runs as always.
-The job learns 90 captioned pictures by a UNet of 0.2 M weights in {steps} steps of 32 pictures; a thread a process. A
-fault counts as named if the run itself says the finding that names it, within {most_steps} steps or {most_seconds} s;
-the run is ended then. "Said beside it" is what it said before. The sentence is the log's; the report page, the job's
-status and its events repeat it, and `t2i_trainer_findings_total` counts it by name.
+The job learns 90 captioned pictures by a UNet of 0.2 M weights in {steps} steps of 32 pictures, with one thread a
+process and {at_once} runs at once, so that times depend on what else the machine does. A fault counts as named if the
+run itself says the finding that names it, within {most_steps} steps or {most_seconds} s; the run is ended then. "Said
+beside it" is what it said before. The sentence is the log's; the report page, the job's status and its events repeat
+it, and `t2i_trainer_findings_total` counts it by name.
 
 What this does not show: faults in runs whose effect is slower than 200 steps, such as captions that are wrong for one
 picture in ten, or captions shuffled in a set so large that no picture is seen 45 times.
@@ -68,7 +69,7 @@ def planted_faults(
     text = table(outcomes, healthy, (time.monotonic() - began) / 60)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
     if write is not None:
-        head = _HEAD.format(steps=STEPS, most_steps=MOST_STEPS, most_seconds=MOST_SECONDS)
+        head = _HEAD.format(steps=STEPS, at_once=at_once, most_steps=MOST_STEPS, most_seconds=MOST_SECONDS)
         write.write_text(head + text)
     if any(outcome.named is None for outcome in outcomes) or any(ran.said for _, ran in healthy):
         sys.exit(1)
