@@ -88,6 +88,7 @@ class Prometheus:
             f"--storage.tsdb.path={directory / 'data'}",
             f"--web.listen-address=127.0.0.1:{port}",
             "--web.enable-lifecycle",
+            "--web.enable-admin-api",
             "--log.level=warn",
         ]
         log = directory / "prometheus.log"
@@ -96,15 +97,29 @@ class Prometheus:
         wait_until(server._ready, "Prometheus", timeout_seconds=START_TIMEOUT_SECONDS, process=process, log=log)
         return server
 
-    def query(self, expression: str) -> list[Series]:
-        """The present value of every series that the PromQL expression selects. Raises `ComponentFailedError`."""
-        results = self._get("query", query=expression)["result"]
+    def query(self, expression: str, *, at: float | None = None) -> list[Series]:
+        """The value of every series that the PromQL expression selects, now or `at` that time.
+
+        Raises `ComponentFailedError` with Prometheus' words.
+        """
+        moment = {} if at is None else {"time": at}
+        results = self._get("query", query=expression, **moment)["result"]
         return [Series.model_validate({**each, "samples": [each["value"]]}) for each in results]
 
     def query_range(self, expression: str, *, start: float, end: float, step_seconds: float = 1.0) -> list[Series]:
         """The values between `start` and `end` (seconds since the epoch). Raises `ComponentFailedError`."""
         results = self._get("query_range", query=expression, start=start, end=end, step=step_seconds)["result"]
         return [Series.model_validate({**each, "samples": each["values"]}) for each in results]
+
+    def label_values(self, label: str, series: str, *, start: float, end: float) -> list[str]:
+        """The values of a label among the series that existed between the times, in order."""
+        values: list[str] = self._get(f"label/{label}/values", start=start, end=end, **{"match[]": series})
+        return values
+
+    def snapshot(self) -> Path:
+        """Write all that is stored as it is now, stale markers too; returns a data folder for another Prometheus."""
+        name = self._get("admin/tsdb/snapshot", method="POST")["name"]
+        return self.directory / "data" / "snapshots" / str(name)
 
     def targets(self) -> dict[str, str]:
         """Scrape address -> health (`up`, `down`, `unknown`)."""
@@ -131,17 +146,17 @@ class Prometheus:
         except OSError:
             return False
 
-    def _get(self, endpoint: str, **parameters: str | float) -> Any:
+    def _get(self, endpoint: str, *, method: str = "GET", **parameters: str | float) -> Any:
         """https://prometheus.io/docs/prometheus/latest/querying/api/."""
         url = f"{self.url}/api/v1/{endpoint}?{urllib.parse.urlencode(parameters)}"
         try:
-            with _open(url) as answer:
+            with _open(urllib.request.Request(url, method=method)) as answer:  # noqa: S310  # loopback
                 document = json.load(answer)
         except urllib.error.HTTPError as error:
             raise ComponentFailedError(f"Prometheus refused {parameters}: {error.read().decode()}") from error
         return document["data"]
 
 
-def _open(url: str) -> Any:
+def _open(request: str | urllib.request.Request) -> Any:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    return opener.open(url, timeout=REQUEST_TIMEOUT_SECONDS)
+    return opener.open(request, timeout=REQUEST_TIMEOUT_SECONDS)

@@ -11,6 +11,9 @@ _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 # `$1` of label_replace is no variable.
 _GROUP = re.compile(r"\d+")
 
+# What Grafana escapes, with two backslashes: the regular expression stands in a string of PromQL.
+_SPECIAL = re.compile(r"[\\^$*{}\[\]'+?.()|]")
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -40,6 +43,10 @@ def interpolated(text: str, values: Mapping[str, str | list[str]]) -> str:
         if _GROUP.fullmatch(name):
             return match[0]
         chosen = values[name]
-        return chosen if isinstance(chosen, str) else f"({'|'.join(re.escape(each) for each in chosen)})"
+        return chosen if isinstance(chosen, str) else f"({'|'.join(map(_escaped, chosen))})"
 
     return _VARIABLE.sub(value, text)
+
+
+def _escaped(value: str) -> str:
+    return _SPECIAL.sub(lambda match: "\\\\" + match[0], value)

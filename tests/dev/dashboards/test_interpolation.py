@@ -10,7 +10,7 @@ from t2i_dev.dashboards.interpolation import Window, interpolated
     [
         ('up{job="$job"}', 'up{job="a.b"}'),
         ('up{job="${job}"}', 'up{job="a.b"}'),
-        ('up{job=~"$many"}', r'up{job=~"(x\.y|z)"}'),
+        ('up{job=~"$many"}', r'up{job=~"(x\\.y|z-1)"}'),
         ('label_replace(up, "a", "$1", "b", "(.*)")', 'label_replace(up, "a", "$1", "b", "(.*)")'),
         ("rate(up[$__rate_interval])", "rate(up[8s])"),
         ("increase(up[$__range])", "increase(up[600s])"),
@@ -18,7 +18,7 @@ from t2i_dev.dashboards.interpolation import Window, interpolated
 )
 def test_a_query_is_filled_in(text: str, expected: str) -> None:
     window = Window(begin=1000, end=1600, step=5, scrape_interval=2)
-    assert interpolated(text, {**window.macros, "job": "a.b", "many": ["x.y", "z"]}) == expected
+    assert interpolated(text, {**window.macros, "job": "a.b", "many": ["x.y", "z-1"]}) == expected
 
 
 def test_a_variable_without_a_value_is_an_error() -> None:

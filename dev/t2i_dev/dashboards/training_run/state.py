@@ -58,7 +58,7 @@ def _now() -> tuple[Panel, ...]:
         _as_expected(),
         panels.number(
             Words(title="Restarts", description="All causes. More than a few a day deserve a look.", unit=units.Number),
-            Query(f"sum by ({A_JOB}) ({RUN.of(job.RESTARTS)}) or {RUN.of(job.ATTEMPT)} * 0"),
+            Query(f"sum by ({A_JOB}) ({RUN.of(job.RESTARTS)}) or max by ({A_JOB}) ({RUN.of(job.ATTEMPT)}) * 0"),
             width=2,
         ),
         panels.number(
