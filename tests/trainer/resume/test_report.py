@@ -65,7 +65,6 @@ def test_verdicts_and_findings_are_told(dom: str, story: Story) -> None:
     assert "random weights" in verdicts
     for manifest in story.disturbed.manifests():
         assert layout.checkpoint_folder(manifest.step, manifest.writer) in verdicts
-    assert "incomplete" not in verdicts
     findings = section(dom, "findings")
     assert FindingName.OUTSIDE_EXPECTATIONS in findings
     assert "smoothed loss" in findings
