@@ -108,6 +108,9 @@ bench: .venv/.synced ## Measure what docs/benchmarks.md reports
 	$(RUN) python bench/save.py
 	$(RUN) python bench/scrape_trainer.py
 	$(RUN) python bench/scrape_operator.py
+	$(RUN) python bench/gate.py
+	$(RUN) python bench/restart.py
+	$(RUN) python bench/data.py
 
 cluster-up: .venv/.synced ## Start a local cluster to play with
 	$(RUN) t2i-dev cluster up

@@ -27,34 +27,19 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from accelerate import Accelerator
-from diffusers import AutoencoderKL, DDPMScheduler
-from diffusers_loop import DiffusersLoop, Parts
-from gpu_parts import RandomMoments, RandomPictures, Size, Spans, TimedStep, UnfusedStep
-from torch.utils.data import DataLoader
-from transformers import CLIPTextConfig, CLIPTextModel
+from gpu_loops import our_loop, their_loop
+from gpu_parts import Size, Spans, TimedStep, UnfusedStep
 
 from t2i_api.spec_training import Compile, Precision
-from t2i_trainer.checkpointing.state import TrainingState
-from t2i_trainer.data.feed import DrawnFeed
-from t2i_trainer.data.prefetch import PrefetchingFeed
-from t2i_trainer.data.sampling import SampleOrder
-from t2i_trainer.data.space import LatentSpace
-from t2i_trainer.diffusion import scheduler_options
-from t2i_trainer.ema import ExponentialMovingAverage
 from t2i_trainer.flops import peak_flops, training_flops_per_image
-from t2i_trainer.interruption import Interruption
 from t2i_trainer.model import build_unet
-from t2i_trainer.optim import build_optimizer
 from t2i_trainer.step import TrainStep
 from t2i_trainer.world import World, make_deterministic
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-
-_VAE: Any = cast("Any", AutoencoderKL)
-_DDPM: Any = cast("Any", DDPMScheduler)
-_TEXT: Any = cast("Any", CLIPTextModel)
+    from t2i_trainer.data.prefetch import PrefetchingFeed
 
 WARM_UP, STEPS = 3, 12
 
@@ -131,7 +116,7 @@ class Bench:
     def _ours(  # levers by name
         self, size: Size, name: str, flops: int, *, fused: bool = True, waits: bool = False, **training: Any
     ) -> float | None:
-        step, feed = self._made(size, TrainStep if fused else UnfusedStep, fused=fused, **training)
+        step, feed = self._ready(size, TrainStep if fused else UnfusedStep, fused=fused, **training)
 
         def take() -> None:
             step.take(feed.batch(step.state.step))
@@ -150,41 +135,14 @@ class Bench:
             feed.close()
 
     def _theirs(self, size: Size, flops: int) -> None:
-        config: dict[str, Any] = {
-            "hidden_size": size.width,
-            "intermediate_size": 4 * size.width,
-            "num_hidden_layers": 12,
-        }
-        text = CLIPTextConfig(**config, num_attention_heads=12 if not size.tiny else 4, vocab_size=1000, eos_token_id=2)
-        encoder: Any = _TEXT(text).to(self.device, torch.bfloat16).requires_grad_(requires_grad=False)
-        widths = (128, 256, 512, 512) if not size.tiny else (32, 32, 32, 32)
-        vae: Any = _VAE(
-            block_out_channels=widths,
-            down_block_types=("DownEncoderBlock2D",) * 4,
-            up_block_types=("UpDecoderBlock2D",) * 4,
-            layers_per_block=2 if not size.tiny else 1,
-        )
-        vae = vae.to(self.device, torch.bfloat16).requires_grad_(requires_grad=False)
-        spec = size.spec()
-        parts = Parts(
-            unet_config=spec.model.unet.resolved.to_diffusers(),
-            scheduler=_DDPM(**scheduler_options(spec.diffusion)),
-            encode_pixels=lambda pixels: vae.encode(pixels).latent_dist.sample() * vae.config.scaling_factor,
-            encode_text=lambda tokens: encoder(tokens, return_dict=False)[0],
-            loader=DataLoader(RandomPictures(size, 1000), batch_size=size.batch, shuffle=True),
-            learning_rate=1e-4,
-            weight_decay=0.01,
-            max_grad_norm=1.0,
-            ema_decay=0.9999,
-        )
         self._unet = None  # the script holds a model of its own
         try:
-            self._time("Diffusers' loop", size, flops, DiffusersLoop(parts, self.accelerator).step)
+            self._time("Diffusers' loop", size, flops, their_loop(size, self.device, self.accelerator).step)
         except torch.OutOfMemoryError:
             self.note(
                 {"name": "Diffusers' loop", "pixels": size.pixels, "batch": size.batch, "left_out": "out of memory"}
             )
-        self._unet = build_unet(spec, self.device)
+        self._unet = build_unet(size.spec(), self.device)
 
     def _time(
         self, name: str, size: Size, flops: int, take: Callable[[], object], *, begun_in: float | None = None
@@ -205,7 +163,7 @@ class Bench:
         return speed
 
     def _breakdown(self, size: Size) -> None:
-        step, feed = self._made(size, TimedStep)
+        step, feed = self._ready(size, TimedStep)
         timed = cast("TimedStep", step)
         spans = timed.spans = Spans(self.device)
         for number in range(WARM_UP + STEPS):
@@ -228,7 +186,7 @@ class Bench:
         """Let torch raise at the first wait of the host within a step."""
         if self.device.type != "cuda":
             return
-        step, feed = self._made(size, TrainStep)
+        step, feed = self._ready(size, TrainStep)
         step.take(feed.batch(0))
         list(step.stream.drain())
         batch = feed.batch(1)
@@ -243,33 +201,10 @@ class Bench:
         feed.close()
         self.note({"name": "no wait within a step", "pixels": size.pixels, "proved": True})
 
-    def _made(
-        self, size: Size, kind: type[TrainStep], *, fused: bool = True, **training: Any
-    ) -> tuple[TrainStep, PrefetchingFeed]:
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats()
-        spec, unet = size.spec(**training), self._unet
-        if unet is None:
+    def _ready(self, size: Size, kind: type[TrainStep], **levers: Any) -> tuple[TrainStep, PrefetchingFeed]:
+        if self._unet is None:
             raise RuntimeError("no model was built")
-        for parameter in unet.parameters():
-            parameter.grad = None
-        ema = ExponentialMovingAverage(unet, spec.training.ema.decay, every_steps=spec.training.ema.every_steps)
-        optimizer = build_optimizer(unet, spec.training)
-        if not fused:
-            optimizer = torch.optim.AdamW(unet.parameters(), lr=1e-4, weight_decay=0.01)
-        samples = RandomMoments(size)
-        feed = DrawnFeed(
-            samples=samples,
-            space=LatentSpace(0.18215, 0.0),
-            null=torch.zeros(size.tokens, size.width),
-            order=SampleOrder(len(samples), 0, size.batch),
-            world=self.world,
-            timesteps=spec.diffusion.train_timesteps,
-            dropout=0.1,
-        )
-        ahead = PrefetchingFeed(feed, self.device, threads=4, steps=10**6)
-        return kind(spec, self.world, TrainingState(unet, ema, optimizer), Interruption()), ahead
+        return our_loop(self._unet, size, self.world, kind, **levers)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":
