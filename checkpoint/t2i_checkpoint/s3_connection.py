@@ -35,7 +35,7 @@ _MIB = 1024 * 1024
 
 @dataclass(frozen=True)
 class S3Limits:
-    """Sizes in bytes and counts that bound one store's use of network and memory."""
+    """Sizes in bytes, counts and times that bound one store's use of network and memory."""
 
     # One request must end within the read timeout, eight of them side by side on a slow store too (0110).
     multipart_copy_above: int = 256 * _MIB
@@ -44,6 +44,7 @@ class S3Limits:
     upload_part_size: int = 64 * _MIB
     concurrency: int = 4  # parts of one object, up and down or copied
     copies: int = 8  # server-side copies at once in all
+    appears_within_seconds: float = 600.0  # a copy that the server calls complete
 
 
 class S3Connection:

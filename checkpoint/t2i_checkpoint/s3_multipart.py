@@ -8,6 +8,7 @@ other, and whoever completes it first ends it for both.
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _COMBINABLE = {"CRC64NVME", "CRC32", "CRC32C"}
 _ATTEMPTS = 3
+_POLL_SECONDS = 0.2
 # These end an upload for good: the source is another one, or something lies at the destination already.
 _NOT_FOUND, _PRECONDITION_FAILED = 404, 412
 _FINAL_STATUS = {403, _NOT_FOUND, _PRECONDITION_FAILED}
@@ -84,6 +86,7 @@ def copy_in_parts(connection: S3Connection, job: PartsCopy) -> None:
                         raise _taken(connection, job.destination.key) from None
                     return
             else:
+                _wait_until_there(connection, job.destination.key)
                 return
     raise connection.unavailable("the multipart copy was ended by another process", "copy", job.destination.key)
 
@@ -190,6 +193,20 @@ def _exists(connection: S3Connection, key: str) -> bool:
             return False
         raise
     return True
+
+
+def _wait_until_there(connection: S3Connection, key: str) -> None:
+    """Return once the completed object can be seen.
+
+    A completion that outlasts the read timeout is sent again, and versitygw 1.8 answers the second request 200 while
+    the first still puts the parts together.
+    """
+    deadline = time.monotonic() + connection.limits.appears_within_seconds
+    while not _exists(connection, key):
+        if time.monotonic() > deadline:
+            what = "the server said that the multipart copy is complete, but the object does not appear"
+            raise connection.unavailable(what, "copy", key)
+        time.sleep(_POLL_SECONDS)
 
 
 def _taken(connection: S3Connection, key: str) -> AlreadyExists:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import uuid
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,7 +14,7 @@ from t2i_checkpoint.s3_answers import full_object_checksum
 from t2i_checkpoint.s3_connection import S3Connection, S3Limits
 from t2i_checkpoint.s3_multipart import PartsCopy, copy_in_parts
 from t2i_checkpoint.s3_uploads import Destination, abort_uploads, end_noted_uploads
-from t2i_checkpoint.store import AlreadyExists, Credentials, StoreError
+from t2i_checkpoint.store import AlreadyExists, Credentials, StoreError, StoreUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -272,3 +273,33 @@ def test_noted_uploads_are_ended_and_nothing_else(connect: Callable[[], S3Connec
     end_noted_uploads(second, "archive/x/uploads/", [TARGET])
     assert open_uploads(second) == []
     assert objects(second, "archive/x/uploads/") == ["archive/x/uploads/0000/x.json", "archive/x/uploads/readme.txt"]
+
+
+def test_a_completion_that_is_answered_too_early_is_waited_for(
+    connect: Callable[[], S3Connection], content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sent again after the read timeout, versitygw 1.8 said 200 of an object of 5 GiB that was not there yet."""
+    connection = connect()
+    complete = connection.client.complete_multipart_upload
+    late: list[threading.Timer] = []
+
+    def answered_too_early(**request: Any) -> dict[str, Any]:
+        late.append(threading.Timer(0.7, complete, kwargs=request))
+        late[-1].start()
+        return {"ETag": "early"}
+
+    monkeypatch.setattr(connection.client, "complete_multipart_upload", answered_too_early)
+    copy_in_parts(connection, job(connection))
+    assert connection.client.get_object(**connection.place(TARGET))["Body"].read() == content
+    late[-1].join()
+
+
+def test_a_completed_copy_that_never_appears_is_an_error(
+    connect: Callable[[], S3Connection], content: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert content
+    connection = connect()
+    connection.limits = replace(connection.limits, appears_within_seconds=0.1)
+    monkeypatch.setattr(connection.client, "complete_multipart_upload", lambda **_request: {"ETag": "never"})
+    with pytest.raises(StoreUnavailable, match="does not appear"):
+        copy_in_parts(connection, job(connection))
