@@ -9,7 +9,7 @@ CRD := crds/training.t2i.dev_diffusiontrainingjobs.yaml
 TYPES_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/t2i-operator/mypy
 CHART_CRD := charts/t2i-operator/files/training.t2i.dev_diffusiontrainingjobs.yaml
 
-.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-exhaustive test-stores crash-matrix kill-matrix planted-bugs planted-faults format crds chart-readme metrics-docs dashboards dashboard-data dashboard-previews alerts test-helm3 images bench cluster-up cluster-down clean
+.PHONY: help setup demo demo-short test lint types imports test-unit test-cluster test-end-to-end test-exhaustive test-stores crash-matrix kill-matrix planted-bugs planted-faults format crds chart-readme metrics-docs dashboards dashboard-data dashboard-previews alerts images bench cluster-up cluster-down clean
 
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -82,6 +82,7 @@ chart-readme: .venv/.synced ## Write the chart's README from the comments in its
 
 dashboards: .venv/.synced ## Write the Grafana dashboards into the chart
 	$(RUN) python -m t2i_dev.dashboards.write
+
 alerts: .venv/.synced ## Write the chart's rule files from dev/t2i_dev/alerts
 	$(RUN) python -m t2i_dev.alerts.render
 

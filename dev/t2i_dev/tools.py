@@ -97,8 +97,13 @@ DASHBOARD_CHECK = Tool(
     "github.com/grafana/grafana-foundation-sdk/go",
     {"dashboard-check": "t2i.dev/tools/dashboard-check"},
 )
-# The other major version that people still have; optional, as below. See make test-helm3.
-HELM3 = Tool("helm3", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes="2 minutes")
+# The other major version that people have. Its pins are lifted to Helm 4's, so that both share compiled packages.
+HELM3 = Tool("helm3", "helm.sh/helm/v3", {"helm": "helm.sh/helm/v3/cmd/helm"}, minutes="1 minute")
+KUBECONFORM = Tool(
+    "kubeconform", "github.com/yannh/kubeconform", {"kubeconform": "github.com/yannh/kubeconform/cmd/kubeconform"}
+)
+# The linter that Helm's own chart repositories use, beside `helm lint`.
+CHART_TESTING = Tool("chart-testing", "github.com/helm/chart-testing/v3", {"ct": "github.com/helm/chart-testing/v3/ct"})
 # A second S3 implementation that the checkpoint code is held against; optional, so not among ALL_TOOLS.
 SEAWEEDFS = Tool(
     "seaweedfs",
@@ -108,7 +113,7 @@ SEAWEEDFS = Tool(
 )
 
 # The S3 server first: most tests need nothing else.
-ALL_TOOLS = (VERSITYGW, ETCD, KUBERNETES, COREDNS, HELM, PAUSE, DASHBOARD_CHECK)
+ALL_TOOLS = (VERSITYGW, ETCD, KUBERNETES, COREDNS, HELM, HELM3, KUBECONFORM, CHART_TESTING, PAUSE, DASHBOARD_CHECK)
 
 
 def program(tool: Tool, name: str | None = None, progress: Progress | None = None) -> Path:

@@ -1,6 +1,7 @@
 """Real Helm, the chart rendered by it, and the operator run with exactly what the chart's Deployment gives it."""
 
 import functools
+import gzip
 import json
 import os
 import re
@@ -19,15 +20,17 @@ import yaml
 
 from t2i_dev.cluster import LocalCluster
 from t2i_dev.paths import repository_root
-from t2i_dev.tools import HELM, KUBERNETES
+from t2i_dev.tools import HELM, HELM3, KUBERNETES, Tool, program
 
 T = TypeVar("T")
 CHART = repository_root() / "charts" / "t2i-operator"
+MONITORING = Path(__file__).parent / "monitoring-crds-v0.85.0.yaml.gz"
 NAMESPACE = "t2i-system"
 SECONDS = 60.0
 
 Rendered = list[dict[str, Any]]
 Render = Callable[..., Rendered]
+Template = Callable[..., str]
 Helm = Callable[..., subprocess.CompletedProcess[str]]
 Right = tuple[str, str, dict[str, str]]
 
@@ -40,28 +43,40 @@ def control_plane(cluster_name: Callable[[str], str]) -> Iterator[LocalCluster]:
 
 
 @pytest.fixture(scope="session")
-def helm_program() -> Path:
-    """Helm 4; `make test-helm3` puts Helm 3 in its place."""
-    return HELM.directory / "helm"
+def monitoring_crds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The Prometheus Operator's own CRDs, as it releases them."""
+    path = tmp_path_factory.mktemp("monitoring") / "crds.yaml"
+    path.write_bytes(gzip.decompress(MONITORING.read_bytes()))
+    return path
 
 
 @pytest.fixture(scope="session")
-def helm(helm_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
-    """Run Helm with a home of its own; returns what it said, whether it succeeded or not."""
-    home = tmp_path_factory.mktemp("helm")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
-    environment |= {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+def helm_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Tool], Helm]:
+    """Run a Helm with a home of its own; that returns what it said, whether it succeeded or not."""
 
-    def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        command = [str(helm_program), *arguments]
-        if arguments[0] in {"template", "lint"}:
-            # Without a cluster Helm 4 assumes the Kubernetes that it was built with, Helm 3 one of 2020.
-            command.append(f"--kube-version={KUBERNETES.version}")
-        return subprocess.run(
-            command, input=stdin, capture_output=True, text=True, check=False, env=environment, timeout=300
-        )
+    def of(tool: Tool) -> Helm:
+        home = tmp_path_factory.mktemp(tool.name)
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
+        environment |= {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
 
-    return run
+        def run(*arguments: str, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+            command = [str(program(tool, "helm")), *arguments]
+            if arguments[0] in {"template", "lint"}:
+                # Without a cluster Helm 4 assumes the Kubernetes that it was built with, Helm 3 one of 2020.
+                command.append(f"--kube-version={KUBERNETES.version}")
+            return subprocess.run(
+                command, input=stdin, capture_output=True, text=True, check=False, env=environment, timeout=300
+            )
+
+        return run
+
+    return of
+
+
+@pytest.fixture(scope="session", params=[HELM3, HELM], ids=lambda tool: tool.name)
+def helm(request: pytest.FixtureRequest, helm_of: Callable[[Tool], Helm]) -> Helm:
+    """Both major versions that people have: whatever uses Helm is tested with each."""
+    return helm_of(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -71,21 +86,32 @@ def chart() -> Path:
 
 
 @pytest.fixture(scope="session")
-def render(helm: Helm) -> Render:
-    """Render the chart with values as `--set` takes them, or with `values` as a document."""
+def template(helm: Helm) -> Template:
+    """Render the chart with values as `--set` takes them, or with `values` as a document; what Helm prints."""
 
     @functools.cache
-    def rendered(document: str, *arguments: str) -> Rendered:
+    def printed(document: str, *arguments: str) -> str:
         result = helm("template", "t2i-operator", str(CHART), *arguments, "--values=-", stdin=document)
         assert result.returncode == 0, result.stderr
-        # The CRD is 200 kB of YAML: the C parser reads it in a tenth of the time.
-        return [document for document in yaml.load_all(result.stdout, yaml.CSafeLoader) if document]
+        return result.stdout
 
-    def with_values(*settings: str, values: dict[str, Any] | None = None, flags: tuple[str, ...] = ()) -> Rendered:
+    def with_values(*settings: str, values: dict[str, Any] | None = None, flags: tuple[str, ...] = ()) -> str:
         arguments = [f"--namespace={NAMESPACE}", *(f"--set={each}" for each in settings), *flags]
-        return rendered(json.dumps(values or {}), *arguments)
+        return printed(json.dumps(values or {}), *arguments)
 
     return with_values
+
+
+@pytest.fixture(scope="session")
+def render(template: Template) -> Render:
+    """Render the chart in the same way; the objects."""
+
+    @functools.cache
+    def parsed(text: str) -> Rendered:
+        # The CRD is 200 kB of YAML: the C parser reads it in a tenth of the time.
+        return [document for document in yaml.load_all(text, yaml.CSafeLoader) if document]
+
+    return lambda *settings, **rest: parsed(template(*settings, **rest))
 
 
 @dataclass

@@ -1,9 +1,10 @@
 """The chart on a real API server: taken as valid, its rights asked of the real authorizer, its life from end to end."""
 
-import gzip
+import base64
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import pytest
 import yaml
 
 from t2i_dev.cluster import LocalCluster
+from t2i_dev.paths import repository_root
+from t2i_dev.tools import HELM, HELM3, Tool
 
 pytestmark = pytest.mark.cluster
 
-HERE = Path(__file__).parent
-PREVIOUS = HERE / "previous" / "t2i-operator-0.1.0.tgz"
-MONITORING = HERE / "monitoring-crds-v0.85.0.yaml.gz"
+PREVIOUS = Path(__file__).parent / "previous" / "t2i-operator-0.1.0.tgz"
+VALUE_SETS = sorted((repository_root() / "charts" / "t2i-operator" / "ci").glob("*-values.yaml"))
 CRD = "diffusiontrainingjobs.training.t2i.dev"
 JOBS = "training.t2i.dev/diffusiontrainingjobs"
+LARGEST_RELEASE = 512 * 1024  # half of what a Secret takes
 
 Render = Callable[..., list[dict[str, Any]]]
 
@@ -42,23 +45,21 @@ def apply(cluster: LocalCluster, *documents: dict[str, Any], flags: tuple[str, .
 
 
 @pytest.fixture(scope="module")
-def monitoring(control_plane: LocalCluster, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """The Prometheus Operator's own CRDs, as it releases them."""
-    path = tmp_path_factory.mktemp("monitoring") / "crds.yaml"
-    path.write_bytes(gzip.decompress(MONITORING.read_bytes()))
-    control_plane.kubectl("create", "-f", str(path))
-    names = [each["metadata"]["name"] for each in yaml.load_all(path.read_text(), yaml.CSafeLoader)]
+def monitoring(control_plane: LocalCluster, monitoring_crds: Path) -> None:
+    """The kinds of the Prometheus Operator, known to the API server."""
+    control_plane.kubectl("create", "-f", str(monitoring_crds))
+    names = [each["metadata"]["name"] for each in yaml.load_all(monitoring_crds.read_text(), yaml.CSafeLoader)]
     control_plane.kubectl("wait", "--for=condition=Established", "--timeout=60s", *(f"crd/{name}" for name in names))
 
 
 @pytest.mark.usefixtures("monitoring")
 def test_the_api_server_takes_every_value_set_strictly(control_plane: LocalCluster, render: Render) -> None:
-    for namespace in ("a", "b", "t2i-system"):
+    for namespace in ("a", "b", "monitoring", "t2i-system"):
         apply(control_plane, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     documents = []
-    for path in sorted((HERE / "values").glob("*.yaml")):
+    for path in VALUE_SETS:
         rendered = render(values=yaml.safe_load(path.read_text()))
-        kinds = {"Pod"} | (set() if path.stem == "defaults" else {"CustomResourceDefinition"})
+        kinds = {"Pod"} | (set() if path.stem == "defaults-values" else {"CustomResourceDefinition"})
         documents += [each for each in rendered if each["kind"] not in kinds]
     said = apply(control_plane, *documents, flags=("--dry-run=server", "--validate=strict"))
 
@@ -73,7 +74,7 @@ def test_its_pods_are_admitted_where_only_restricted_pods_are(control_plane: Loc
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     apply(control_plane, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
     pods = []
-    for path in sorted((HERE / "values").glob("*.yaml")):
+    for path in VALUE_SETS:
         rendered = render(values=yaml.safe_load(path.read_text()))
         (template,) = (each["spec"]["template"] for each in rendered if each["kind"] == "Deployment")
         (test,) = (each for each in rendered if each["kind"] == "Pod")
@@ -117,6 +118,9 @@ def test_it_lives_through_upgrade_rollback_and_uninstall_and_jobs_outlive_it(
     assert fields(installed.get("crd", CRD)) == fields(wanted)
     assert installed.get("crd", CRD)["metadata"]["labels"]["helm.sh/chart"] == "t2i-operator-0.2.0"
     assert len(installed.get("pdb")["items"]) == 1
+    # A release is one Secret, whose bytes may be a mebibyte at most: CRD and dashboards go twice into it, compressed.
+    stored = installed.get("secret", f"sh.helm.release.v1.{installed.release}.v2")["data"]["release"]
+    assert len(base64.b64decode(stored)) < LARGEST_RELEASE
 
     installed.run("rollback", installed.release, "1")
     assert (spec()["replicas"], spec()["strategy"]) == (1, {"type": "Recreate"})
@@ -138,6 +142,33 @@ def test_it_lives_through_upgrade_rollback_and_uninstall_and_jobs_outlive_it(
     installed.install(take_ownership=False)
     assert uid() == before
     assert installed.get("crd", CRD)["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+
+
+def test_a_definition_that_kubectl_applied_is_handed_over(installed: Any) -> None:
+    crds = str(repository_root() / "crds")
+    installed.cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", crds)
+    major = installed.run("version", "--template={{.Version}}")[1]
+
+    installed.install(*(["--force-conflicts"] if major == "4" else []))
+
+    metadata = installed.get("crd", CRD)["metadata"]
+    assert metadata["annotations"]["meta.helm.sh/release-namespace"] == installed.namespace
+    # Helm 3 leaves kubectl among its managers: the next test begins without it.
+    installed.cluster.kubectl("delete", "crd", CRD)
+
+
+@pytest.mark.parametrize("helm", [HELM], indirect=True, ids=["to-helm"])
+def test_helm_4_upgrades_and_removes_what_helm_3_installed(installed: Any, helm_of: Callable[[Tool], Any]) -> None:
+    before = replace(installed, helm=helm_of(HELM3))
+    before.install("workers=3", "crds.enabled=false", chart=PREVIOUS)
+
+    installed.install("replicas=2", "--reset-then-reuse-values")
+
+    spec = installed.get("deployment", installed.release)["spec"]
+    environment = {each["name"]: each.get("value") for each in spec["template"]["spec"]["containers"][0]["env"]}
+    assert (spec["replicas"], spec["strategy"]["type"], environment["T2I_WORKERS"]) == (2, "RollingUpdate", "3")
+    installed.run("uninstall", installed.release)
+    assert not installed.get("deployment")["items"]
 
 
 def test_cluster_wide_it_may_do_what_it_needs_and_no_more(

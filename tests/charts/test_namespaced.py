@@ -94,3 +94,27 @@ def test_it_works_in_its_namespaces_alone_and_reads_no_secret_that_no_job_names(
     asked_for = [*((verb, resource, {}) for verb, resource in everywhere), ("list", JOBS, {"namespace": "default"})]
     assert set(installed.allowed(asked_for).values()) == {False}
     assert "Forbidden" not in operator.lines()
+
+
+def test_all_rights_in_one_namespace_are_enough_to_install_it_there(
+    installed: Any, eventually: Callable[..., Any]
+) -> None:
+    own = installed.namespace
+    flags = ("--clusterrole=cluster-admin", "--user=lead", f"--namespace={own}")
+    installed.cluster.kubectl("create", "rolebinding", "lead", *flags)
+    eventually(lambda: installed.may("create", "rbac.authorization.k8s.io/roles", user="lead", namespace=own), "rights")
+    values = {
+        "watchNamespaces": [own],
+        "crds": {"enabled": False},
+        "userRoles": {"create": False},
+        "storage": {"credentialNamespaces": [own]},
+    }
+
+    installed.install("--kube-as-user=lead", values=values, take_ownership=False)
+    installed.install("replicas=2", "--kube-as-user=lead", values=values, take_ownership=False)
+    assert eventually(lambda: installed.may("list", JOBS, namespace=own), "the operator has its rights")
+    installed.run("uninstall", installed.release, "--kube-as-user=lead")
+
+    assert not installed.get("deployment")["items"]
+    refused = [("create", "rbac.authorization.k8s.io/clusterroles", {}), ("list", "/pods", {"namespace": "default"})]
+    assert set(installed.allowed(refused, user="lead").values()) == {False}

@@ -1,7 +1,6 @@
 """What Helm makes of the chart: a table of value sets, and what must hold in every one of them."""
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,11 +10,13 @@ import yaml
 
 from t2i_api.job import DiffusionTrainingJob
 from t2i_dev.paths import repository_root
+from t2i_operator.build import Beginning, TrainerDefaults, children
 from t2i_operator.settings import parse
 
 CRD = "training.t2i.dev_diffusiontrainingjobs.yaml"
+EXAMPLES = "artifacthub.io/crdsExamples"
 NAMESPACE = "t2i-system"
-VALUE_SETS = sorted(Path(__file__).with_name("values").glob("*.yaml"))
+VALUE_SETS = sorted((repository_root() / "charts" / "t2i-operator" / "ci").glob("*-values.yaml"))
 RESTRICTED_POD = {
     "runAsNonRoot": True,
     "runAsUser": 65532,
@@ -31,7 +32,6 @@ RESTRICTED_CONTAINER = {
 
 Rendered = list[dict[str, Any]]
 Render = Callable[..., Rendered]
-Helm = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def of_kind(documents: Rendered, kind: str) -> Rendered:
@@ -59,22 +59,11 @@ def rules_of(documents: Rendered) -> Iterator[tuple[dict[str, Any], dict[str, An
             yield role, rule
 
 
-@pytest.fixture(params=VALUE_SETS, ids=lambda path: path.stem)
+@pytest.fixture(params=VALUE_SETS, ids=lambda path: path.stem.removesuffix("-values"))
 def value_set(request: pytest.FixtureRequest) -> dict[str, Any]:
     path: Path = request.param
     values: dict[str, Any] = yaml.safe_load(path.read_text())
     return values
-
-
-def test_there_are_enough_value_sets() -> None:
-    assert len(VALUE_SETS) >= 8
-
-
-def test_helm_finds_nothing_to_complain_about(helm: Helm, chart: Path) -> None:
-    for path in VALUE_SETS:
-        result = helm("lint", "--strict", str(chart), f"--values={path}")
-        assert result.returncode == 0, f"{path.stem}: {result.stdout}{result.stderr}"
-        assert "[WARNING]" not in result.stdout, path.stem
 
 
 def test_what_holds_for_every_value_set(render: Render, value_set: dict[str, Any]) -> None:
@@ -210,6 +199,15 @@ def test_monitors_appear_where_the_cluster_knows_them_or_when_told(render: Rende
     assert monitors("metrics.monitors=Never", flags=known) == []
 
 
+def test_the_operator_knows_how_often_it_is_scraped_and_whether_at_all(render: Render) -> None:
+    def told(*settings: str) -> str:
+        return environment_of(render("metrics.interval=1m30s", *settings))["T2I_SCRAPE_INTERVAL"]
+
+    assert told() == "1m30s"
+    assert told("metrics.scrapeAnnotations=false") == "0"
+    assert told("metrics.scrapeAnnotations=false", "metrics.monitors=Always") == "1m30s"
+
+
 def test_prometheus_finds_operator_and_trainers_and_joins_their_series(render: Render) -> None:
     documents = render("metrics.monitors=Always", "watchNamespaces={a}", "metrics.monitorLabels.release=stack")
     (service_monitor,) = of_kind(documents, "ServiceMonitor")
@@ -227,6 +225,28 @@ def test_prometheus_finds_operator_and_trainers_and_joins_their_series(render: R
     assert pod_of(documents)["metadata"]["annotations"]["prometheus.io/port"] == "8080"
 
 
+def test_dashboards_come_as_they_are_where_the_sidecar_of_grafana_looks(chart: Path, render: Render) -> None:
+    files = {path.name: path.read_text() for path in (chart / "dashboards").glob("*.json")}
+
+    def dashboards(*settings: str) -> Rendered:
+        return [each for each in of_kind(render(*settings), "ConfigMap") if "-dashboard-" in each["metadata"]["name"]]
+
+    found = dashboards()
+    assert len(found) == len(files) >= 2
+    contents = {name: text for each in found for name, text in each["data"].items()}
+    assert {name: json.loads(text) for name, text in contents.items()} == {
+        name: json.loads(text) for name, text in files.items()
+    }
+    assert {each["metadata"]["labels"]["grafana_dashboard"] for each in found} == {"1"}
+    assert {each["metadata"]["namespace"] for each in found} == {NAMESPACE}
+    assert not any("annotations" in each["metadata"] for each in found)
+    assert not dashboards("dashboards.create=false")
+    moved = dashboards("dashboards.namespace=grafana", "dashboards.folder=Training runs", "dashboards.labels.team=ml")
+    assert {each["metadata"]["namespace"] for each in moved} == {"grafana"}
+    assert {each["metadata"]["labels"]["team"] for each in moved} == {"ml"}
+    assert {json.dumps(each["metadata"]["annotations"]) for each in moved} == {'{"grafana_folder": "Training runs"}'}
+
+
 def test_the_network_policy_lets_in_scrapers_and_helm_test_alone(render: Render) -> None:
     assert not of_kind(render(), "NetworkPolicy")
     chosen = "networkPolicy.metricsFrom[0].podSelector.matchLabels.app=prometheus"
@@ -242,6 +262,33 @@ def test_the_network_policy_lets_in_scrapers_and_helm_test_alone(render: Render)
     assert policy["spec"]["egress"] == [{}]
 
 
+def test_trainers_are_reached_by_each_other_by_scrapers_and_by_the_operator(chart: Path, render: Render) -> None:
+    chosen = "networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.team=monitoring"
+    assert len(of_kind(render("networkPolicy.enabled=true", chosen), "NetworkPolicy")) == 1
+    documents = render("networkPolicy.enabled=true", chosen, "watchNamespaces={a,b}")
+    _, *policies = of_kind(documents, "NetworkPolicy")
+
+    assert [each["metadata"]["namespace"] for each in policies] == ["a", "b"]
+    spec = policies[0]["spec"]
+    # As every pod of a job is labelled, and its port named.
+    (example,) = yaml.safe_load(yaml.safe_load((chart / "Chart.yaml").read_text())["annotations"][EXAMPLES])
+    job = DiffusionTrainingJob.model_validate_json(json.dumps(example))
+    *_, batch_job = children(job, attempt=1, beginning=Beginning(), defaults=TrainerDefaults(image="trainer"))
+    pod = batch_job["spec"]["template"]
+    (expression,) = spec["podSelector"]["matchExpressions"]
+    assert expression == {"key": expression["key"], "operator": "Exists"}
+    assert expression["key"] in pod["metadata"]["labels"]
+    siblings, metrics = spec["ingress"]
+    assert siblings == {"from": [{"podSelector": spec["podSelector"]}]}
+    assert metrics["ports"] == [{"port": "metrics", "protocol": "TCP"}]
+    assert "metrics" in [port["name"] for port in pod["spec"]["containers"][0]["ports"]]
+    scraper, operator = metrics["from"]
+    assert scraper == {"namespaceSelector": {"matchLabels": {"team": "monitoring"}}}
+    assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": NAMESPACE}
+    assert operator["podSelector"]["matchLabels"].items() <= pod_of(documents)["metadata"]["labels"].items()
+    assert spec["policyTypes"] == ["Ingress"]
+
+
 def test_the_environment_is_what_the_operator_understands(render: Render) -> None:
     chosen = (
         "watchNamespaces={a,b}",
@@ -249,20 +296,21 @@ def test_the_environment_is_what_the_operator_understands(render: Render) -> Non
         "workers=3",
         "storage.workers=2",
         "lease.durationSeconds=20",
+        "metrics.interval=30s",
     )
     environment = environment_of(render(*chosen, "storage.ambientCredentials=true"))
     settings = parse([], {**environment, "POD_NAME": "pod-1", "POD_NAMESPACE": NAMESPACE})
 
     assert settings.trainer_image.endswith(":v7")
-    assert (settings.workers, settings.storage_workers) == (3, 2)
+    assert (settings.workers, settings.storage_workers, settings.scrape_interval) == (3, 2, 30)
     assert (settings.lease_namespace, settings.lease_name, settings.identity) == (NAMESPACE, "t2i-operator", "pod-1")
     assert (settings.metrics_port, settings.lease_seconds, settings.ambient_credentials) == (8080, 20, True)
 
 
-def test_extra_objects_are_rendered_as_yaml_and_as_text(render: Render) -> None:
-    values = yaml.safe_load(Path(__file__).with_name("values").joinpath("extra-objects.yaml").read_text())
+def test_extra_objects_are_rendered_as_yaml_and_as_text(chart: Path, render: Render) -> None:
+    values = yaml.safe_load((chart / "ci" / "extra-objects-values.yaml").read_text())
 
-    as_yaml, as_text = of_kind(render(values=values), "ConfigMap")
+    as_yaml, as_text = of_kind(render("dashboards.create=false", values=values), "ConfigMap")
 
     assert (as_yaml["metadata"]["name"], as_yaml["data"]) == ("t2i-operator-extra", {"port": "8080"})
     assert as_text["metadata"]["name"] == "t2i-operator-text"
