@@ -92,9 +92,6 @@ dashboard-data: .venv/.synced ## Record anew what the dashboards are tested with
 dashboard-previews: .venv/.synced ## Draw the dashboards with the recorded data into docs/images
 	$(RUN) python -m t2i_dev.dashboards.preview.draw
 
-test-helm3: .venv/.synced ## The chart's tests with Helm 3 instead of Helm 4 (built once: two minutes)
-	$(RUN) pytest -q -p t2i_dev.on_helm3 tests/charts
-
 metrics-docs: .venv/.synced ## Write docs/metrics.md from the list of metrics
 	$(RUN) python -m t2i_dev.metrics_docs
 
