@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -102,8 +103,8 @@ class Prometheus:
 
         Raises `ComponentFailedError` with Prometheus' words.
         """
-        moment = {} if at is None else {"time": at}
-        results = self._get("query", query=expression, **moment)["result"]
+        moment = time.time() if at is None else at
+        results = self._get("query", query=expression, time=moment)["result"]
         return [Series.model_validate({**each, "samples": [each["value"]]}) for each in results]
 
     def query_range(self, expression: str, *, start: float, end: float, step_seconds: float = 1.0) -> list[Series]:

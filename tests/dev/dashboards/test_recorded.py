@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from t2i_api.metrics import ALL_METRICS, MetricType
-from t2i_dev.dashboards.answers import Answer, Answers, ask, options
+from t2i_dev.dashboards.answers import Answer, Answers, Values, ask, options
 from t2i_dev.dashboards.dcgm import DCGM_METRICS
 from t2i_dev.dashboards.reading import Shown, panels_of, variables_of
 from t2i_dev.dashboards.recording import tape
@@ -76,7 +76,7 @@ def points(answer: Answer) -> list[float]:
 
 
 def test_the_reader_can_choose_the_namespace_and_every_job(prometheus: Prometheus, facts: tape.Facts) -> None:
-    values = {**facts.window.macros, "namespace": facts.namespace}
+    values: Values = {**facts.window.macros, "namespace": facts.namespace}
     found = {
         each.name: options(prometheus, each, facts.window, values)
         for each in variables_of(board(RUN))

@@ -30,9 +30,10 @@ def draw_curves(paper: Paper, panel: Shown, answers: Answers) -> None:
         for place, (name, (times, values)) in enumerate(named.items()):
             options = properties(panel, name)
             drawn = right if right is not None and options.get("custom.axisPlacement") == "right" else axes
-            style = {"marker": ".", "markersize": 3.0} if options.get("custom.showPoints") == "always" else {}
+            points = "." if options.get("custom.showPoints") == "always" else ""
             width = 0.7 * float(options.get("custom.lineWidth", 1.5))
-            drawn.plot(times, values, color=series_colour(panel, name, place), linewidth=width, **style)
+            tint = series_colour(panel, name, place)
+            drawn.plot(times, values, color=tint, linewidth=width, marker=points, markersize=3.0)
             if options.get("custom.scaleDistribution", {}).get("type") == "log":
                 drawn.set_yscale("log")
     for event in answers.events:

@@ -1,6 +1,5 @@
 """Draws panels of the present: one figure, a state, bars, a table; and the time line of states."""
 
-import math
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -96,33 +95,34 @@ def draw_table(paper: Paper, panel: Shown, answers: Answers) -> None:
 
 
 def tabulated(panel: Shown, answers: Sequence[Answer]) -> tuple[list[str], list[list[str]]]:
-    """Return titles and lines: one line for each set of labels, as `merge` and `organize` make them."""
-    organised: dict[str, Any] = next(
+    """Return titles and lines, as `merge` and `organize` make them.
+
+    One line for each set of the labels that all queries share; what labels a query has beyond those, and its value, are
+    further columns.
+    """
+    options: dict[str, Any] = next(
         each["options"] for each in panel.document["transformations"] if each["id"] == "organize"
     )
-    order: dict[str, int] = organised["indexByName"]
-    columns = {column: organised["renameByName"][column] for column in sorted(order, key=order.__getitem__)}
-    alone = len(answers) == 1
-    lines: dict[tuple[tuple[str, str], ...], dict[str, float]] = {}
-    keys = ("job_namespace", "job_name")
+    order: dict[str, int] = options["indexByName"]
+    columns = {column: options["renameByName"][column] for column in sorted(order, key=order.__getitem__)}
+    lines = [[_cell(panel, title, line.get(column)) for column, title in columns.items()] for line in _merged(answers)]
+    return list(columns.values()), sorted(lines)
+
+
+def _merged(answers: Sequence[Answer]) -> list[dict[str, str | float]]:
+    labels = [set(series.labels) for answer in answers for series in answer.series]
+    shared = sorted(set.intersection(*labels)) if labels else []
+    lines: dict[tuple[str, ...], dict[str, str | float]] = {}
     for answer in answers:
+        column = "Value" if len(answers) == 1 else f"Value #{answer.target.reference}"
         for series in answer.series:
-            shared = tuple((key, series.labels[key]) for key in keys if key in series.labels)
-            key = tuple(sorted(series.labels.items())) if alone or not shared else shared
-            line = lines.setdefault(key, {})
-            line["Value" if alone else f"Value #{answer.target.reference}"] = series.last
-    words = {key: dict(key) for key in lines}
-    for answer in () if alone else answers:
-        for series in answer.series:
-            shared = tuple((key, series.labels[key]) for key in keys if key in series.labels)
-            words[shared].update(series.labels)
-    made = []
-    for key, values in lines.items():
-        line = []
-        for column, title in columns.items():
-            options = properties(panel, title)
-            value = values.get(column, math.nan)
-            number = "-" if math.isnan(value) else spelled(value, options["unit"])
-            line.append(number if column.startswith("Value") else words[key].get(column, ""))
-        made.append(line)
-    return list(columns.values()), sorted(made)
+            line = lines.setdefault(tuple(series.labels[label] for label in shared), {})
+            line.update(series.labels)
+            line[column] = series.last
+    return list(lines.values())
+
+
+def _cell(panel: Shown, title: str, value: str | float | None) -> str:
+    if isinstance(value, str):
+        return value
+    return "-" if value is None else spelled(value, properties(panel, title)["unit"])
