@@ -22,11 +22,12 @@ OTHER = "somebody-elses-pod"
 BOARD = json.loads((directory() / "t2i-training-run.json").read_text())
 
 
-def exposition(facts: tape.Facts, pods: list[str]) -> str:
+def exposition(facts: tape.Facts, pods: list[str], *, honoured: bool) -> str:
     """What dcgm-exporter says of one GPU a pod, in OpenMetrics with times."""
     times = range(int(facts.begin), int(facts.end), STEP_SECONDS)
+    prefix, own = ("", "") if honoured else ("exported_", 'namespace="gpu-operator",pod="dcgm-exporter-x",')
     lines = [
-        f'{metric.name}{{gpu="{gpu}",namespace="{facts.namespace}",pod="{pod}",container="trainer"}} 0.5 {at}'
+        f'{metric.name}{{gpu="{gpu}",{own}{prefix}namespace="{facts.namespace}",{prefix}pod="{pod}"}} 0.5 {at}'
         for metric in DCGM_METRICS
         for gpu, pod in enumerate(pods)
         for at in times
@@ -34,15 +35,17 @@ def exposition(facts: tape.Facts, pods: list[str]) -> str:
     return "\n".join([*lines, "# EOF\n"])
 
 
-@pytest.fixture(scope="module")
-def pods_and_answers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[list[str], Answers]]:
+@pytest.fixture(scope="module", params=[True, False], ids=["honorLabels", "exported labels"])
+def pods_and_answers(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[list[str], Answers]]:
     facts = tape.read_facts()
     folder = tmp_path_factory.mktemp("gpus")
     with tape.replayed(folder) as server:
         selector = f't2i_trainer_step_seconds_count{{job_name="{facts.story}"}}'
         pods = server.label_values("pod", selector, start=facts.begin, end=facts.end)
     text = folder / "dcgm.txt"
-    text.write_text(exposition(facts, [*pods, OTHER]))
+    text.write_text(exposition(facts, [*pods, OTHER], honoured=request.param))
     command = ["promtool", "tsdb", "create-blocks-from", "openmetrics", str(text), str(folder / "data")]
     subprocess.run(command, check=True, capture_output=True, timeout=60)
     with Prometheus.start(folder, []) as server:

@@ -19,9 +19,15 @@ def section() -> Section:
 
 
 def _of_run(metric: Metric) -> str:
-    """Return a GPU's series while one of this run's pods uses it."""
+    """Return a GPU's series while one of this run's pods uses it.
+
+    Where the exporter is scraped without `honorLabels`, Prometheus calls the user of the GPU `exported_pod`.
+    """
+    series = EVERYTHING.of(metric)
+    for label in ("pod", "namespace"):
+        series = f'label_replace({series}, "{label}", "$1", "exported_{label}", "(.+)")'
     pods = f"max by (namespace, pod) ({RUN.of(trainer.DATA_WAIT)})"
-    return f"max by (namespace, pod, gpu) ({EVERYTHING.of(metric)}) and on (namespace, pod) {pods}"
+    return f"max by (namespace, pod, gpu) ({series}) and on (namespace, pod) {pods}"
 
 
 def _curves(words: Words, metric: Metric) -> Panel:
