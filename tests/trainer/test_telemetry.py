@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import urllib.error
 import urllib.request
 from datetime import UTC, datetime
@@ -61,6 +63,12 @@ def fetch(url: str) -> bytes:
 
 def stepped(telemetry: Telemetry, step: int, loss: float) -> None:
     telemetry.stepped(StepResult(step=step, loss=loss, gradient_norm=0.25, learning_rate=1e-3, seconds=0.5))
+
+
+def test_a_loss_that_is_no_number_is_not_logged_as_zero(telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO):
+        stepped(telemetry, 100, math.nan)
+    assert "step 100 of 100: loss not finite" in caplog.text
 
 
 def test_progress_follows_the_loop(telemetry: Telemetry, address: str) -> None:

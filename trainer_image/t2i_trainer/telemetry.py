@@ -7,6 +7,7 @@ whole and never changed in place.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -151,7 +152,8 @@ class Telemetry:
         now = self.progress
         speed = "" if now.images_per_second is None else f", {now.images_per_second:.1f} images/s"
         eta = "" if now.eta_seconds is None else f", {_duration(now.eta_seconds)} left"
-        logger.info("step %d of %d: loss %.4f%s%s", now.step, now.target_steps, now.loss or 0.0, speed, eta)
+        loss = f"{now.loss:.4f}" if now.loss is not None and math.isfinite(now.loss) else "not finite"
+        logger.info("step %d of %d: loss %s%s%s", now.step, now.target_steps, loss, speed, eta)
 
     def _update(self, **changes: object) -> None:
         self.progress = self.progress.model_copy(update={**changes, "updated_at": datetime.now(UTC)})
