@@ -24,7 +24,7 @@ pytestmark = pytest.mark.end_to_end
 
 DOCS = repository_root() / "docs"
 PREVIOUS = Path(__file__).parent / "previous" / "t2i-operator-0.1.0.tgz"
-PREPARE = {
+PREPARE: dict[str, tuple[str, ...]] = {
     "install.md": (),
     "upgrade.md": (
         "kubectl create namespace t2i-system",
