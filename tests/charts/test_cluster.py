@@ -44,7 +44,8 @@ def apply(cluster: LocalCluster, *documents: dict[str, Any], flags: tuple[str, .
     return cluster.kubectl("apply", "-f", "-", *flags, stdin=yaml.safe_dump_all(documents))
 
 
-@pytest.fixture(scope="module")
+# Not of the module: pytest comes back to it with the other Helm.
+@pytest.fixture(scope="session")
 def monitoring(control_plane: LocalCluster, monitoring_crds: Path) -> None:
     """The kinds of the Prometheus Operator, known to the API server."""
     control_plane.kubectl("create", "-f", str(monitoring_crds))
