@@ -18,6 +18,7 @@ from t2i_trainer.data.prefetch import PrefetchingFeed, threads_for
 from t2i_trainer.data.samples import PicturesInMemory, ShardedSamples
 from t2i_trainer.data.sampling import SampleOrder
 from t2i_trainer.data.shard_cache import ShardCache
+from t2i_trainer.data.shard_file import ShardReader
 from t2i_trainer.data.shard_index import read_index
 from t2i_trainer.data.shard_order import ShardOrder
 from t2i_trainer.data.space import LatentSpace, PixelSpace
@@ -153,6 +154,30 @@ def test_shards_of_a_bucket_are_fetched_and_only_a_few_kept(
         far.close()
     assert 4 <= most <= 3 * 2 + 4  # three windows, and what four downloads may put down meanwhile
     assert not list((tmp_path / "near").glob("*.partial"))
+
+
+def test_a_shard_that_is_evicted_before_it_is_open_is_fetched_again(
+    make_workshop: Callable[[str], Any],
+    place: Callable[..., Any],
+    s3_server: S3Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread that was a window further on deleted the file between its download and its opening (seen in a test)."""
+    workshop, bucket = make_workshop("pixels"), on_s3(s3_server, f"evicted/{tmp_path.name}")
+    workshop.encode(bucket, samples_per_shard=1, window_shards=2)
+    evicted: set[Path] = set()
+
+    def evicting(path: Path, *known: Any) -> ShardReader:
+        if path not in evicted:
+            evicted.add(path)
+            path.unlink()
+        return ShardReader(path, *known)
+
+    monkeypatch.setattr("t2i_trainer.data.shard_cache.ShardReader", evicting)
+    feed = sharded(bucket, tmp_path / "cache", place(), workshop.encoders.null_embedding, PixelSpace(2))
+    feed.batch(0)
+    assert evicted
 
 
 @pytest.mark.parametrize("kind", ["file", "s3"])

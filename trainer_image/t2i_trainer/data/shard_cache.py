@@ -7,6 +7,7 @@ that was evicted too early is fetched again.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import threading
 from collections import OrderedDict
@@ -86,13 +87,19 @@ class ShardCache:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if self._in_place is not None:
                 self._compare_in_place(shard, path)
-                path = self._in_place / shard.path
-            elif not path.exists():
-                partial = path.with_suffix(".partial")
-                self._store.download(shard.path, partial)
-                self._compare(shard, partial)
-                partial.replace(path)
-            return ShardReader(path, self._index.recipe, shard.samples, f"{self._store.uri}/{shard.path}")
+                return self._opened(shard, self._in_place / shard.path)
+            while True:
+                if not path.exists():
+                    partial = path.with_suffix(".partial")
+                    self._store.download(shard.path, partial)
+                    self._compare(shard, partial)
+                    partial.replace(path)
+                # Gone again if another thread or process that is further on evicted it meanwhile.
+                with contextlib.suppress(FileNotFoundError):
+                    return self._opened(shard, path)
+
+    def _opened(self, shard: Shard, path: Path) -> ShardReader:
+        return ShardReader(path, self._index.recipe, shard.samples, f"{self._store.uri}/{shard.path}")
 
     def _compare_in_place(self, shard: Shard, mark: Path) -> None:
         if self._in_place is not None and not mark.exists():
