@@ -151,7 +151,13 @@ def _node() -> dict[str, Any]:
 def _node_status() -> dict[str, Any]:
     """core/v1 NodeStatus: this machine's size, GPUs that only the scheduler counts, and what this node really is."""
     memory = psutil.virtual_memory().total // 1024
-    size = {"cpu": str(os.cpu_count() or 1), "memory": f"{memory}Ki", "pods": "64", GPU_RESOURCE: str(GPUS)}
+    size = {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{memory}Ki",
+        "ephemeral-storage": str(psutil.disk_usage("/").total),
+        "pods": "64",
+        GPU_RESOURCE: str(GPUS),
+    }
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     ready = {
         "type": "Ready",
