@@ -8,6 +8,11 @@ RUN python3 -m pip install --quiet --root-user-action=ignore uv==0.13.9
 COPY pyproject.toml uv.lock README.md LICENSE ./
 RUN uv export --quiet --frozen --no-dev --no-emit-project --extra operator --output-file /requirements.txt \
     && sed -i '/^#/d' /requirements.txt
+# The code is copied, not installed; this is what tells importlib.metadata its version.
+RUN version=$(sed -n 's/^version = "\(.*\)"$/\1/p' pyproject.toml | head -n 1) \
+    && mkdir -p "/metadata/t2i_operator-$version.dist-info" \
+    && printf 'Metadata-Version: 2.1\nName: t2i-operator\nVersion: %s\n' "$version" \
+        > "/metadata/t2i_operator-$version.dist-info/METADATA"
 
 FROM ${BASE_IMAGE}
 COPY --from=requirements /requirements.txt /opt/requirements.txt
@@ -17,6 +22,7 @@ RUN python3 -m pip install --quiet --root-user-action=ignore uv==0.13.9 \
         --requirement /opt/requirements.txt \
     && python3 -m pip uninstall --quiet --yes --root-user-action=ignore uv
 
+COPY --from=requirements /metadata /opt/t2i
 COPY api/t2i_api /opt/t2i/t2i_api
 COPY checkpoint/t2i_checkpoint /opt/t2i/t2i_checkpoint
 COPY operator/t2i_operator /opt/t2i/t2i_operator
