@@ -22,6 +22,7 @@ DOCS = repository_root() / "docs"
 PAGES = [DOCS / "monitoring.md", *(DOCS / "runbooks" / f"{alert.name}.md" for alert in ALL_ALERTS)]
 NEEDS_INSTALLATION = re.compile(r"/proxy/metrics|deployment/t2i-operator|helm upgrade|serviceaccount:t2i-system")
 BLOCKS = [block for page in PAGES for block in blocks_of(page) if not NEEDS_INSTALLATION.search(block.commands)]
+ONLY_WITH_AN_OPERATOR = {"T2IOperatorDown", "T2IOperatorStuck", "T2IReconcileErrors"}  # run end to end
 STATUS = {
     "progress": {"step": 10, "targetSteps": 10_000, "lossText": "0.1234"},
     "restarts": {"total": 1, "recent": [{"attempt": 1, "cause": "PodKilled", "at": "2026-01-01T00:00:00Z"}]},
@@ -55,7 +56,7 @@ def reader(crd: LocalCluster, tmp_path: Path) -> Iterator[Reader]:
 def test_every_command_does_what_its_page_says(reader: Reader) -> None:
     said = reader.follow(BLOCKS)
 
-    assert set(said) == {page.stem for page in PAGES}
+    assert set(said) == {page.stem for page in PAGES} - ONLY_WITH_AN_OPERATOR
     assert re.search(r"^emoji +.* 10 .*0\.1234", said["monitoring"], re.MULTILINE)
     assert "attempt 1: PodKilled" in said["T2IRestartLoop"]
     assert "patched" in said["T2IPendingTooLong"]
