@@ -43,13 +43,13 @@ imports: .venv/.synced ## Check who may import whom
 	$(RUN) lint-imports
 
 test-unit: .venv/.synced ## Tests of pure logic, of the trainer and of what the S3 server holds after every fault: no cluster (minutes)
-	$(RUN) pytest -q -n 3 --dist loadgroup --durations=30 -m "not cluster and not end_to_end and not exhaustive"
+	$(RUN) pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=30 -m "not cluster and not end_to_end and not exhaustive"
 
 test-exhaustive: setup ## What CI runs after `make test`: every kill of the crash matrix, 100,000 damaged headers, slow resumes (minutes)
-	$(RUN) pytest -q -n 3 --dist loadgroup --durations=15 -m exhaustive
+	$(RUN) pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=15 -m exhaustive
 
 test-cluster: .venv/.synced ## Tests against the real API server and S3 server (minutes)
-	$(RUN) pytest -q -n 2 --dist loadgroup --durations=15 -m "cluster and not end_to_end"
+	$(RUN) pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=15 -m "cluster and not end_to_end"
 
 test-end-to-end: .venv/.synced ## The short demo on real pods, with assertions on cluster and bucket (minutes)
 	$(RUN) pytest -q -m end_to_end

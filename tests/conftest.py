@@ -6,26 +6,37 @@ Under pytest-xdist every worker has its own; a test run that is killed leaves cl
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 from t2i_dev.cluster import LocalCluster
 from t2i_dev.paths import repository_root
 from t2i_dev.processes import wait_until
 from t2i_dev.s3_server import S3Server
 
+# Folders whose files share a fixture that takes a minute or more.
+TOLD_ONCE = ("tests/trainer/resume/",)
+
 # An example's time says how busy the machine is, not whether the code is right.
 settings.register_profile("shared", deadline=None)
 settings.load_profile("shared")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep each file's tests in one process, and those of files that share a costly fixture (`xdist_group`) too."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(item.path.relative_to(repository_root()).as_posix()))
+class ByFile(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist is untyped
+    """Keeps each file's tests in one process, and those of a folder whose files share a costly fixture."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return next((folder for folder in TOLD_ONCE if file.startswith(folder)), file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """https://pytest-xdist.readthedocs.io/en/stable/; its own `loadgroup` does nothing under pytest 9.2."""
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ from t2i_dev.pages import Reader, about_job, blocks_of
 from t2i_dev.paths import repository_root
 from t2i_dev.processes import wait_until
 
-pytestmark = [pytest.mark.end_to_end, pytest.mark.xdist_group("story")]
+pytestmark = pytest.mark.end_to_end
 
 DOCS = repository_root() / "docs"
 PAGES = [DOCS / "monitoring.md", *(DOCS / "runbooks" / f"{alert.name}.md" for alert in ALL_ALERTS)]

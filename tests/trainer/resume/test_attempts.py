@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
-import pytest
-
 from t2i_api.progress import ExitCode, TrainerPhase
 
 if TYPE_CHECKING:
@@ -14,8 +12,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.trainer.resume.conftest import Cluster, Story
-
-pytestmark = pytest.mark.xdist_group("the story of resume/conftest.py")  # told in one process
 
 
 def test_a_lost_peer_is_said_promptly_and_is_no_crash(story: Story) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
 from t2i_checkpoint import layout
 
 if TYPE_CHECKING:
     from tests.trainer.resume.conftest import Story
-
-pytestmark = pytest.mark.xdist_group("the story of resume/conftest.py")  # told in one process
 
 
 def numbers(row: dict[str, Any]) -> tuple[Any, ...]:

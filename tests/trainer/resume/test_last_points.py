@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from t2i_api.metrics import TRAINER_METRICS, trainer
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from tests.trainer.resume.conftest import Story
 
     from t2i_api.metrics import Metric
-
-pytestmark = pytest.mark.xdist_group("resume")  # the story is told once
 
 
 def families(text: str) -> dict[str, MetricFamily]:

@@ -8,7 +8,6 @@ import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
 from diffusers import UNet2DConditionModel
 from PIL import Image
 from tests.trainer.stock_diffusers import drawn_by, readme_code
@@ -23,8 +22,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.trainer.resume.conftest import Cluster, Story
-
-pytestmark = pytest.mark.xdist_group("the story of resume/conftest.py")  # told in one process
 
 
 def test_only_the_newest_checkpoints_are_kept(story: Story) -> None:

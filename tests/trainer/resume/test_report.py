@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from tests.trainer.resume.conftest import Story
 
-pytestmark = pytest.mark.xdist_group("the story of resume/conftest.py")  # told in one process
-
 
 @pytest.fixture(scope="module")
 def dom(story: Story) -> str:
