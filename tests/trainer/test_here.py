@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -56,6 +57,8 @@ def test_ctrl_c_on_a_terminal_saves_a_checkpoint_that_the_same_command_resumes(
     long_job: DiffusionTrainingJob, tmp_path: Path
 ) -> None:
     program, job_file = str(Path(sys.executable).with_name("t2i")), str(written(long_job, tmp_path))
+    # Tests that run in the background ignore Ctrl-C, and so would the program.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     parent, child = pty.openpty()
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "120"}
     process = subprocess.Popen(
