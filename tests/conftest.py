@@ -18,7 +18,7 @@ from t2i_dev.processes import wait_until
 from t2i_dev.s3_server import S3Server
 
 # Folders whose files share a fixture that takes a minute or more.
-TOLD_ONCE = ("tests/trainer/resume/",)
+TOLD_ONCE = ("tests/end_to_end/story/", "tests/trainer/resume/")
 
 # An example's time says how busy the machine is, not whether the code is right.
 settings.register_profile("shared", deadline=None)

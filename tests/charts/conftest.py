@@ -73,7 +73,9 @@ def helm_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Tool], Helm]:
     return of
 
 
-@pytest.fixture(scope="session", params=[HELM3, HELM], ids=lambda tool: tool.name)
+@pytest.fixture(
+    scope="session", params=[pytest.param(HELM3, marks=pytest.mark.exhaustive), HELM], ids=lambda tool: tool.name
+)
 def helm(request: pytest.FixtureRequest, helm_of: Callable[[Tool], Helm]) -> Helm:
     """Both major versions that people have: whatever uses Helm is tested with each."""
     return helm_of(request.param)

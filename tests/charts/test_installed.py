@@ -61,7 +61,12 @@ def machine(local_cluster: LocalCluster, request: pytest.FixtureRequest, tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("page", "machine"), [("install.md", HELM), ("upgrade.md", HELM3)], indirect=["machine"], ids=["install", "upgrade"]
+    ("page", "machine"),
+    [
+        pytest.param("install.md", HELM, id="install"),
+        pytest.param("upgrade.md", HELM3, id="upgrade", marks=pytest.mark.exhaustive),
+    ],
+    indirect=["machine"],
 )
 def test_the_commands_of_a_page_work_in_its_order(
     page: str, machine: dict[str, str], local_cluster: LocalCluster, tmp_path: Path

@@ -43,7 +43,7 @@ def test_helm_finds_nothing_to_complain_about(helm: Helm) -> None:
         assert "[WARNING]" not in result.stdout, path.stem
 
 
-@pytest.mark.parametrize("helm", [HELM3, HELM], ids=lambda tool: tool.name)
+@pytest.mark.parametrize("helm", [pytest.param(HELM3, marks=pytest.mark.exhaustive), HELM], ids=lambda tool: tool.name)
 def test_chart_testing_finds_nothing_to_complain_about(helm: Tool) -> None:
     result = chart_testing(repository_root(), helm)
 

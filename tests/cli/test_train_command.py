@@ -47,6 +47,7 @@ def test_the_plan_says_what_the_run_would_begin_with_and_changes_nothing(cpu_pla
     assert cpu_place.contents() == before
 
 
+@pytest.mark.exhaustive
 def test_what_cannot_fit_is_archived_only_where_somebody_says_so(cpu_place: Place) -> None:
     cpu_place.put_old()
     before = cpu_place.contents()

@@ -58,6 +58,7 @@ def test_two_pods_train_one_model_to_its_end(cluster: LocalCluster, view: JobVie
     assert any(key.endswith("/MANIFEST.json") for key in found)
 
 
+@pytest.mark.exhaustive
 def test_a_second_job_begins_with_the_weights_of_the_first(cluster: LocalCluster, view: JobView) -> None:
     first = view.wait(finished, 300).progress
     assert first is not None

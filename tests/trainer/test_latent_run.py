@@ -6,6 +6,7 @@ import io
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from PIL import Image
 from tests.trainer.stock_diffusers import drawn_by, readme_code
 
@@ -20,13 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    import pytest
-
     from t2i_checkpoint.store import Store
 
 STEPS = 3
 
 
+@pytest.mark.exhaustive
 def test_its_pictures_are_decoded_and_stock_diffusers_draws_the_same_from_the_finished_model(  # noqa: PLR0913, PLR0917  # fixtures
     job_spec: JobSpec,
     text_encoder_folder: Path,

@@ -56,6 +56,7 @@ def test_a_killed_run_resumes_from_the_bucket_bit_for_bit(make_job: Callable[[st
     assert last[0].ranks == last[1].ranks
 
 
+@pytest.mark.exhaustive
 def test_wrong_credentials_are_named_and_not_retried(make_job: Callable[[str], Any]) -> None:
     job = make_job("denied")
     environment = {**job.environment, "AWS_SECRET_ACCESS_KEY": "wrong"}

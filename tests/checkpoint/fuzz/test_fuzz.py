@@ -117,7 +117,7 @@ def seeds(tmp_path: Path, make_manifest: Callable[..., Manifest]) -> Path:
 FILE = {"path": "unet/model.safetensors", "size": 7, "sha256": "ab" * 32}
 
 
-@pytest.mark.parametrize(("cases", "seed"), [(10_000, 1), pytest.param(100_000, 4, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize(("cases", "seed"), [(2_000, 1), pytest.param(100_000, 4, marks=pytest.mark.exhaustive)])
 def test_no_header_crashes_hangs_imports_or_takes_more_than_64_mib(
     seeds: Path, cases: int, seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,6 @@
 """The commands of docs/monitoring.md and of the runbooks on the real API server, bucket and Prometheus.
 
-What needs an installed operator or a trainer that runs is in tests/end_to_end/test_monitoring_pages.py.
+What needs an installed operator or a trainer that runs is in tests/end_to_end/story/test_monitoring_pages.py.
 """
 
 import re

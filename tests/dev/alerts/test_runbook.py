@@ -1,6 +1,6 @@
 """The runbook pages: one an alert, four headings each, and nothing in them that does not exist.
 
-Their commands run in tests/end_to_end/test_monitoring_pages.py.
+Their commands run in tests/end_to_end/story/test_monitoring_pages.py.
 """
 
 import re

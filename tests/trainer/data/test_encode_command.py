@@ -57,6 +57,7 @@ def write_job(path: Path, spec: Mapping[str, Any]) -> str:
     return str(path)
 
 
+@pytest.mark.exhaustive
 def test_encoded_shards_are_trained_on(latent_job: Any, tmp_path: Path) -> None:
     pictures, shards = latent_job.spec["data"]["uri"], f"{latent_job.store.uri}/shards"
     job_file = write_job(tmp_path / "job.yaml", latent_job.spec)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from typing import TYPE_CHECKING
 
+import pytest
+
 from t2i_api.progress import ExitCode, TrainerPhase
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ def test_the_end_is_told_with_the_last_progress(story: Story) -> None:
     assert message.progress.last_checkpoint == story.disturbed.newest_name()
 
 
+@pytest.mark.exhaustive
 def test_a_checkpoint_of_another_architecture_is_refused_and_nothing_is_written(
     story: Story, tmp_path: Path, cluster_at: Callable[..., Cluster]
 ) -> None:

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 from diffusers import UNet2DConditionModel
 from PIL import Image
 from tests.trainer.stock_diffusers import drawn_by, readme_code
@@ -29,6 +30,7 @@ def test_only_the_newest_checkpoints_are_kept(story: Story) -> None:
     assert len(story.disturbed.manifests()) == 2
 
 
+@pytest.mark.exhaustive
 def test_a_deletion_and_a_finished_model_that_were_cut_off_are_completed_by_the_next_attempt(
     story: Story, cluster_at: Callable[..., Cluster], tmp_path: Path
 ) -> None:

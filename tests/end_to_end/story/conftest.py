@@ -18,6 +18,7 @@ from t2i_dev.demo.job_view import JobView
 from t2i_dev.demo.plan import DemoPlan, short_plan
 from t2i_dev.pages import Reader, about_job, blocks_of
 from t2i_dev.paths import repository_root
+from t2i_dev.processes import wait_until
 from t2i_dev.progress import Progress
 
 DOCS = repository_root() / "docs"
@@ -78,8 +79,10 @@ def _nothing(status: JobStatus) -> None:
     del status
 
 
-def _trains(status: JobStatus) -> bool:
-    return status.progress is not None and status.progress.step > 0
+def _trains(view: JobView) -> bool:
+    """Ask the trainer itself: the status follows up to 10 s later, when a short run may be over."""
+    progress = view.trainer_progress(1)
+    return progress is not None and progress.step > 0
 
 
 @pytest.fixture(scope="session")
@@ -98,7 +101,7 @@ def story(local_cluster: LocalCluster, tmp_path_factory: pytest.TempPathFactory)
         end = view.status()
         uri = f"{plan.job.spec.checkpoint.uri}-undisturbed"
         undisturbed = acts.apply_job(environment, plan, name="undisturbed", uri=uri)
-        undisturbed.wait(_trains, plan.timeout_seconds)
+        wait_until(lambda: _trains(undisturbed), "a step of the undisturbed run", timeout_seconds=plan.timeout_seconds)
         reader = Reader(
             local_cluster, tmp_path_factory.mktemp("reader"), about_job(undisturbed.namespace, undisturbed.name, "")
         )
