@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """How fast checkpoints are archived over a real S3 server, against plain boto3 that copies one object after another.
 
 The archive copies, verifies, commits and deletes; the plain copy only copies: boto3's managed `copy` in one thread.

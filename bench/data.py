@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """How long a step waits for its batch: from shards on an S3 server with prefetch, against moments held in memory.
 
 Samples of Stable Diffusion's size (moments of 512 px, 77 x 768 embeddings: 182 KB each) at the speed that the project
@@ -25,8 +24,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import numpy as np
 import torch
-from gpu_parts import RandomMoments, Size
 
+from gpu_parts import RandomMoments, Size
 from t2i_checkpoint.open import open_store
 from t2i_dev.s3_server import S3Server
 from t2i_trainer.data.feed import DrawnFeed

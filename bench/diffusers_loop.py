@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # beside scripts, not a package
 """The training loop of Diffusers' `examples/text_to_image/train_text_to_image.py`, in its public structure.
 
 What it does a step: pictures opened and scaled by the DataLoader (no workers, as the script's default), pixels and

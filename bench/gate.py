@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """What metrics and sanity gate cost the training: as a share of a step, and by a loop that has neither.
 
 Two runs of the same small job take turns in one process: the trainer's own, and the same feed and step without watch,
@@ -29,8 +28,8 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import torch
-from small_job import PAST_THE_GATE, Case, make_run, write_sources
 
+from small_job import PAST_THE_GATE, Case, make_run, write_sources
 from t2i_api.spec_training import Precision
 from t2i_trainer.step import TrainStep
 from t2i_trainer.step_stream import LENGTH, LOSS, NORM
@@ -99,16 +98,20 @@ class CountedStep(TrainStep):
 
     account: Account
 
-    def _totals(self, losses: torch.Tensor, timesteps: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+    def _totals(
+        self, losses: torch.Tensor, powers: torch.Tensor, timesteps: torch.Tensor, norm: torch.Tensor
+    ) -> torch.Tensor:
         with self.account.spending(METRICS):
-            return super()._totals(losses, timesteps, norm)
+            return super()._totals(losses, powers, timesteps, norm)
 
 
 class PlainStep(TrainStep):
     """The step that measures only what decides whether it counts: mean loss and gradient norm."""
 
-    def _totals(self, losses: torch.Tensor, timesteps: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
-        del timesteps
+    def _totals(
+        self, losses: torch.Tensor, powers: torch.Tensor, timesteps: torch.Tensor, norm: torch.Tensor
+    ) -> torch.Tensor:
+        del powers, timesteps
         totals = torch.zeros(LENGTH, dtype=torch.float64)
         totals[LOSS] = losses.double().sum()
         totals[NORM] = norm
@@ -193,8 +196,14 @@ def measure(folder: Path, case: Case, first: int, steps: int, name: str) -> Figu
         ratios.append(walls[WithEverything] / walls[WithNothing])
         sys.stderr.write(f"{name}: {TURN * (turn + 1)} of {steps} steps, ratio {ratios[-1]:.3f}\n")
     spent = everything.account.seconds
-    means = [spent.get(part, 0.0) / steps for part in (TRAINING, GATE, EVALUATION, METRICS)]
-    return Figures(steps, *means, ratio=statistics.median(ratios))
+    return Figures(
+        steps,
+        training=spent[TRAINING] / steps,
+        gate=spent[GATE] / steps,
+        evaluation=spent.get(EVALUATION, 0.0) / steps,
+        metrics=spent[METRICS] / steps,
+        ratio=statistics.median(ratios),
+    )
 
 
 def describe(name: str, figures: Figures) -> str:

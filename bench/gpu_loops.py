@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # beside scripts, not a package
 """The two loops that `train_gpu.py` compares, at Stable Diffusion's shape, made ready to run."""
 
 from __future__ import annotations
@@ -7,11 +6,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler
-from diffusers_loop import DiffusersLoop, Parts
-from gpu_parts import RandomMoments, RandomPictures, Size
 from torch.utils.data import DataLoader
 from transformers import CLIPTextConfig, CLIPTextModel
 
+from diffusers_loop import DiffusersLoop, Parts
+from gpu_parts import RandomMoments, RandomPictures, Size
 from t2i_trainer.checkpointing.state import TrainingState
 from t2i_trainer.data.feed import DrawnFeed
 from t2i_trainer.data.prefetch import PrefetchingFeed

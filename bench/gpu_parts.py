@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # beside scripts, not a package
 """What `train_gpu.py` trains on and measures with: sizes, data of the right shape, steps whose parts are timed."""
 
 from __future__ import annotations
@@ -152,17 +151,19 @@ class TimedStep(TrainStep):
 
     spans: Spans
 
-    def _losses(self, part: Batch) -> torch.Tensor:
+    def _losses(self, part: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with self.spans.part("forward"):
             return super()._losses(part)
 
-    def _add_gradients(self, batch: Batch) -> torch.Tensor:
+    def _add_gradients(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         with self.spans.part("forward and backward"):
             return super()._add_gradients(batch)
 
-    def _totals(self, losses: torch.Tensor, timesteps: torch.Tensor, norm: torch.Tensor) -> torch.Tensor:
+    def _totals(
+        self, losses: torch.Tensor, powers: torch.Tensor, timesteps: torch.Tensor, norm: torch.Tensor
+    ) -> torch.Tensor:
         with self.spans.part("measures"):
-            return super()._totals(losses, timesteps, norm)
+            return super()._totals(losses, powers, timesteps, norm)
 
     def _update(self, number: int, rate: float, skipped: torch.Tensor) -> None:
         with self.spans.part("AdamW and EMA"):

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """What judging a 13.8 GB SD 1.5 checkpoint costs over a real S3 server, against downloading it.
 
 The files are sparse: real headers, manifest and sizes, no data. They are laid directly into the server's directory,

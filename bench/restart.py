@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """How long a pod takes from its process's start to its first step: on a node that knows nothing, and started again.
 
 Real runs of `t2i-trainer` with torch.compile (WholeGraph), shards and checkpoint on a real S3 server on loopback; each
@@ -30,8 +29,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import psutil
 import yaml
-from small_job import Case, job_of, write_sources
 
+from small_job import Case, job_of, write_sources
 from t2i_api.attempt import CACHE_VARIABLE
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.spec_training import Compile, Precision

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """For how long training stands still for a save: ours against `accelerate.save_state` and an upload of the same state.
 
 Weights, EMA and AdamW's moments of one UNet, the same objects for both, in turn over a real S3 server on loopback. The

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """The operator's processor time at many jobs, scraped and not: a real operator on a real API server.
 
 Every job has come to its end with everything in its status that the operator exports, so what is left is what the

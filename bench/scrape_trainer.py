@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """What being scraped costs a training process: processor time of a scrape, and the pace with and without.
 
 The trainer's own loop, telemetry and HTTP server, and a scraper in a process of its own, as Prometheus is. All that a
@@ -28,7 +27,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from small_job import Case, make_run, write_sources
-
 from t2i_api.spec_training import Precision
 from t2i_dev.ports import free_ports
 from t2i_trainer.http_server import serve

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # beside scripts, not a package
 """A small training job that benchmarks share: drawn shapes with captions, a UNet of 4.3 M parameters on 16 x 16.
 
 Its run is the trainer's own (`t2i_trainer.train.Run`), past the gate's first 200 steps unless said otherwise.

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """Images per second of our training loop and of Diffusers' `train_text_to_image.py`, on CPUs, runnable anywhere.
 
 The same UNet (4.3 M parameters on 16 x 16), batch, pictures, captions and frozen encoders; the loops take turns in one
@@ -33,8 +32,11 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler
-from diffusers_loop import DiffusersLoop, Parts
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+from transformers import AutoModel, AutoTokenizer
+
+from diffusers_loop import DiffusersLoop, Parts
 from small_job import (
     BATCH,
     MAX_TOKENS,
@@ -46,9 +48,6 @@ from small_job import (
     make_run,
     write_sources,
 )
-from torch.utils.data import DataLoader, Dataset
-from transformers import AutoModel, AutoTokenizer
-
 from t2i_api.spec_training import Precision
 from t2i_trainer.diffusion import scheduler_options
 from t2i_trainer.world import make_deterministic

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """Stable Diffusion 1.5 on one GPU: images/s and MFU at 256 and 512 px, beside Diffusers' loop; what each lever gives.
 
 One command, under eight minutes on an H100 or H200; what the time does not suffice for is left out and named. Ours
@@ -27,9 +26,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from accelerate import Accelerator
+
 from gpu_loops import our_loop, their_loop
 from gpu_parts import Size, Spans, TimedStep, UnfusedStep
-
 from t2i_api.spec_training import Compile, Precision
 from t2i_trainer.flops import peak_flops, training_flops_per_image
 from t2i_trainer.model import build_unet

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script, not a package
 """The verdict against what people do without it: download the checkpoint, load it, catch the error.
 
 Both look at the same foreign checkpoint over the same S3 server on loopback, in turn, in one run: SD 1.5's UNet in

@@ -24,7 +24,7 @@ each_case = pytest.mark.parametrize(("suite", "row"), CASES, ids=[f"{suite}: {ro
 @each_case
 def test_nothing_is_lost_and_a_restart_finishes(expect_green: Callable[..., None], suite: str, row: str) -> None:
     """A sample: each fault at some places, each place under some faults."""
-    expect_green(suite, row, every=6, kills_every=6)
+    expect_green(suite, row, every=10, kills_every=10)
 
 
 @pytest.mark.exhaustive

@@ -25,7 +25,7 @@ _HEAD = """\
 # The crash matrix
 
 Written by `t2i-dev crash-matrix --write` (`make crash-matrix`), every cell. `make test` runs a sample of every row
-(each sixth place, beginning elsewhere in each row); `make test-exhaustive` kills at each side effect and strikes each
+(each tenth place, beginning elsewhere in each row); `make test-exhaustive` kills at each side effect and strikes each
 third one with every other fault.
 
 A cell is one life of a client under one fault at one of its side effects, and the lives after it. The client is a real

@@ -26,7 +26,7 @@ DOCS = repository_root() / "docs"
 ASK_PODS = (DOCS / "monitoring.md", DOCS / "runbooks" / "T2ITargetDown.md")
 OPERATOR_KILLS = 10
 # Short enough that ten fall into the story; long enough that the operator does something between two.
-KILL_INTERVAL_SECONDS = (2.0, 11.0)
+KILL_INTERVAL_SECONDS = (2.0, 8.0)
 
 
 @dataclass(frozen=True)
