@@ -2,8 +2,9 @@
 
 Real runs of `t2i-trainer` with torch.compile (WholeGraph), shards and checkpoint on a real S3 server on loopback; each
 resumes the same checkpoint and is killed after its first step. Cold: $T2I_CACHE_DIRECTORY, which in a pod is the volume
-of `workers.template.cacheClaim`, is empty. Warm: it is as the run before left it. They take turns, so that what else
-the machine does hits both. Python's modules are in the page cache for both: the image is on the node.
+of `workers.template.cacheClaim`, is empty. Warm: it is as the run before left it. All else of a pod is new at every
+start. They take turns, so that what else the machine does hits both. Python's modules are in the page cache for both:
+the image is on the node.
 Run `python bench/restart.py [--rounds 3] [--json]`.
 """
 
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 CASE = Case("latents", Precision.FP32)
 FIRST_STEPS = 2  # of the run whose checkpoint all the others resume
 GOAL = 3.0
+INDUCTOR_CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
 _PREPARED = re.compile(r" pictures, .* M parameters, ")
 _STEPPED = re.compile(r" step \d+ of \d+: loss ")
 
@@ -111,10 +113,14 @@ class Bench:
         return [*command, "--processes", "1", "--port", str(free_ports(1)[0]), "--address", "127.0.0.1"]
 
     def _environment(self, cache: str) -> dict[str, str]:
+        # A pod's own scratch space is empty whenever it starts.
         scratch = self.folder / "scratch"
-        scratch.mkdir(exist_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
+        scratch.mkdir()
         own = {CACHE_VARIABLE: str(self.folder / cache), "TMPDIR": str(scratch)}
-        return {**os.environ, **self.environment, **own}
+        # Importing torch here has set where Inductor keeps its code; the launcher would respect that.
+        inherited = {name: value for name, value in os.environ.items() if name != INDUCTOR_CACHE_VARIABLE}
+        return {**inherited, **self.environment, **own}
 
 
 def _kill(process: subprocess.Popen[str]) -> None:
