@@ -106,6 +106,13 @@ class Compile(StrEnum):
     WHOLE_GRAPH = "WholeGraph"
 
 
+class Parallelism(StrEnum):
+    """What each process holds of the model."""
+
+    DATA_PARALLEL = "DataParallel"
+    FULL_SHARD = "FullShard"
+
+
 class Tracker(StrEnum):
     """Where metrics are also sent, through Accelerate."""
 
@@ -149,6 +156,10 @@ class Training(WireModel):
             (
                 "self.warmupSteps <= self.steps",
                 "training.warmupSteps must not exceed training.steps: lower warmupSteps or train longer",
+            ),
+            (
+                "!(self.compile == 'WholeGraph' && self.parallelism == 'FullShard')",
+                "training.parallelism FullShard gathers weights block by block, which training.compile WholeGraph cannot see as one graph: set training.compile to Eager",
             ),
             (
                 "self.steps >= oldSelf.steps",
@@ -196,6 +207,10 @@ class Training(WireModel):
         default=Compile.EAGER,
         description="Eager, or WholeGraph: torch.compile of the UNet with fixed shapes, whose cache outlives a restart on the same node. Default Eager. Example: WholeGraph.",
     )
+    parallelism: Parallelism = Field(
+        default=Parallelism.DATA_PARALLEL,
+        description="DataParallel: every process holds the whole model (DDP). FullShard: weights, gradients, averages and moments are spread over all processes (FSDP2), for models that do not fit on one GPU; needs compile Eager. Checkpoints are the same: it may change from attempt to attempt. Default DataParallel. Example: FullShard.",
+    )
     ema: ExponentialMovingAverage = Field(
         default=ExponentialMovingAverage(), description="Exponential moving averages of the weights."
     )
@@ -213,6 +228,10 @@ class Training(WireModel):
     def _warmup_fits(self) -> Self:
         if self.warmup_steps > self.steps:
             raise ValueError("warmupSteps must not exceed steps")
+        if self.compile is Compile.WHOLE_GRAPH and self.parallelism is Parallelism.FULL_SHARD:
+            raise ValueError(
+                "parallelism FullShard gathers weights block by block: set compile to Eager, not WholeGraph"
+            )
         if self.micro_batch_size is not None and self.micro_batch_size > self.global_batch_size:
             raise ValueError("microBatchSize must not exceed globalBatchSize")
         if len(set(self.trackers)) < len(self.trackers):

@@ -28,6 +28,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "warm-up longer than training": ({"spec.training.warmupSteps": 101}, "warmupSteps"),
     "forward passes of unequal size": ({"spec.training.microBatchSize": 3}, "share of 16 images"),
     "forward pass larger than the batch": ({"spec.training.microBatchSize": 64}, "must not exceed globalBatchSize"),
+    "one graph of a model that is gathered block by block": (
+        {"spec.training.compile": "WholeGraph", "spec.training.parallelism": "FullShard"},
+        "set compile to Eager",
+    ),
     "an average kept twice": ({"spec.training.ema": {"powerWidths": [0.1, 0.1]}}, "holds a width twice"),
     "a tracker named twice": ({"spec.training.trackers": ["MLflow", "MLflow"]}, "holds one twice"),
     "a hub without a repository": ({"spec.model.textEncoder.uri": "hf://clip"}, "spec.model.textEncoder.uri"),

@@ -100,6 +100,10 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"spec.training.microBatchSize": 64},
         ("training.microBatchSize must not exceed training.globalBatchSize",),
     ),
+    "one graph of a model that is gathered block by block": (
+        {"spec.training.compile": "WholeGraph", "spec.training.parallelism": "FullShard"},
+        ("training.parallelism FullShard", "set training.compile to Eager"),
+    ),
     "a graph of parts": ({"spec.training.compile": "Parts"}, ("spec.training.compile", '"Eager"', '"WholeGraph"')),
     "a tracker that is not offered": (
         {"spec.training.trackers": ["Comet"]},
@@ -314,6 +318,7 @@ def test_the_valid_job_is_accepted(api_server: LocalCluster, job_with: JobWith) 
                 "bands": [{"fromStep": 1, "toStep": 9, "lossAtMost": 1}],
             },
         },
+        {"spec.training.parallelism": "FullShard", "spec.training.compile": "Eager"},
         {"spec.checkpoint.onIncompatible": "WarmStart", "spec.checkpoint.archive": {"method": "Reference"}},
     ):
         api_server.kubectl("apply", "--dry-run=server", "-f", "-", stdin=json.dumps(job_with(changes)))

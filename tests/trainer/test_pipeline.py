@@ -21,6 +21,7 @@ from t2i_trainer.failures import TrainerError
 from t2i_trainer.model import build_unet
 from t2i_trainer.pipeline import INDEX, FinishedModel, model_folder, write_pipeline
 from t2i_trainer.sample import draw_pictures, latent_shape
+from t2i_trainer.shares import gathered
 from t2i_trainer.text_encoder import TextEncoder
 from t2i_trainer.vae import Vae
 
@@ -125,7 +126,7 @@ def make(
         _train_a_little(spec, unet, latent_shape(spec, vae), prompts)
         world = cast("Any", Alone(Accelerator(cpu=True)))
         pictures = draw_pictures(unet.eval(), spec, prompts, null, world, vae=vae)
-        return Made(FinishedModel(spec, 3, unet, text, vae_folder, vae), pictures)
+        return Made(FinishedModel(spec, 3, unet, gathered(unet, keep=True), text, vae_folder, vae), pictures)
 
     return made
 

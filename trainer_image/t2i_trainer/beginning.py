@@ -26,11 +26,12 @@ from t2i_trainer.checkpointing.restore import (
 )
 from t2i_trainer.checkpointing.retention import retire_checkpoints
 from t2i_trainer.checkpointing.state import TrainingState, weights_sha256
-from t2i_trainer.ema import ExponentialMovingAverage
+from t2i_trainer.ema import ExponentialMovingAverage, copy_for_average
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.metrics_log import MetricsLog
 from t2i_trainer.model import architecture_of
 from t2i_trainer.optim import build_optimizer
+from t2i_trainer.sharding import shard, shards
 
 if TYPE_CHECKING:
     import torch
@@ -118,11 +119,11 @@ class Starter:
         if plan is not None:
             log_beginning(plan, facts)
         fill_module(self.unet, location.store, {} if plan is None else plan.weights, self.world, given)
-        state = self._state(facts)  # the average begins as the weights
-        average = {} if plan is None or plan.ema is None else plan.ema
-        fill_module(state.ema.module, location.store, average, self.world, given)
+        average = copy_for_average(self.unet)  # begins as the weights
+        stored = {} if plan is None or plan.ema is None else plan.ema
+        fill_module(average, location.store, stored, self.world, given)
         return Beginning(
-            state,
+            self._state(facts, average),
             self.null_embedding,
             MetricsLog(),
             facts,
@@ -166,18 +167,26 @@ class Starter:
             verdict=verdict,
         )
 
-    def _state(self, initial_weights: InitialWeightsFacts | None) -> TrainingState:
+    def _state(
+        self, initial_weights: InitialWeightsFacts | None, average: torch.nn.Module | None = None
+    ) -> TrainingState:
+        """Make averages and optimizer for the weights as they are; shard all of it where the job says so."""
         training = self.configuration.spec.training
+        average = copy_for_average(self.unet) if average is None else average
+        if shards(training, self.world):
+            for module in (average, self.unet):
+                shard(module, training, self.world)
         # Only random values are worth forgetting; weights that were trained count from the first step.
         warms_up = initial_weights is None or bool(initial_weights.fresh)
-        average = ExponentialMovingAverage(
+        averages = ExponentialMovingAverage(
             self.unet,
             training.ema.decay,
             warms_up=warms_up,
             power_widths=training.ema.power_widths,
             every_steps=training.ema.every_steps,
+            module=average,
         )
-        return TrainingState(self.unet, average, build_optimizer(self.unet, training))
+        return TrainingState(self.unet, averages, build_optimizer(self.unet, training))
 
     def _compare_data(self, size: int, sha256: str) -> None:
         if (size, sha256) != (len(self.pictures), self.pictures.sha256):

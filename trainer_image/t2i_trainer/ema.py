@@ -17,6 +17,7 @@ import torch
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.power_average import decay_between, gamma_of, profile_file, width_of_file
 from t2i_trainer.failures import TrainerError
+from t2i_trainer.shares import placed, share_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,10 +37,11 @@ class PowerProfile:
 class ExponentialMovingAverage:
     """`module` holds the classic average; with `warms_up` its decay grows: a random beginning is forgotten.
 
-    `profiles` are the power-function averages, whose first update takes the weights whole.
+    `profiles` are the power-function averages, whose first update takes the weights whole. Of a sharded model each rank
+    averages its own share; `module` then is what `copy_for_average` made before, sharded like the model.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # keyword-only facts of the run
         self,
         model: nn.Module,
         decay: float,
@@ -47,16 +49,16 @@ class ExponentialMovingAverage:
         warms_up: bool = True,
         power_widths: Iterable[float] = (),
         every_steps: int = 1,
+        module: nn.Module | None = None,
     ) -> None:
-        self.module = copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
+        self.module = copy_for_average(model) if module is None else module
         self._decay = decay
         self._warms_up = warms_up
         self._every_steps = every_steps
-        self._averages = tuple(self.module.parameters())
-        self._sources = tuple(model.parameters())
-        names = [name for name, _ in model.named_parameters()]
+        self._averages = _shares(self.module.parameters())
+        self._sources = _shares(model.parameters())
         self.profiles = tuple(
-            PowerProfile(width, gamma_of(width), dict(zip(names, _copies(self._sources), strict=True)))
+            PowerProfile(width, gamma_of(width), {name: _copy(each) for name, each in model.named_parameters()})
             for width in power_widths
         )
 
@@ -74,7 +76,7 @@ class ExponentialMovingAverage:
         self._blend(self._averages, classic, found_inf)
         for profile in self.profiles:
             power = decay_between(step - every, step, profile.gamma)
-            self._blend(tuple(profile.tensors.values()), power, found_inf)
+            self._blend(_shares(profile.tensors.values()), power, found_inf)
 
     def profile_tensors(self) -> dict[str, Mapping[str, torch.Tensor]]:
         """Return the power profiles by their file in a checkpoint."""
@@ -89,7 +91,7 @@ class ExponentialMovingAverage:
         for name, tensor in tensors.items():
             if tensor.shape != mine[name].shape:  # copy_ would broadcast
                 raise RuntimeError(f"{path}: {name} has shape {tuple(tensor.shape)}, not {tuple(mine[name].shape)}")
-            mine[name].copy_(tensor)
+            mine[name].copy_(placed(tensor, mine[name]))
 
     def _blend(self, averages: tuple[torch.Tensor, ...], decay: float, found_inf: torch.Tensor | None) -> None:
         # SGD without momentum, upwards along the weights and with a weight decay of 1, is average += (1 - decay) *
@@ -108,6 +110,11 @@ class ExponentialMovingAverage:
             grad_scale=None,
             found_inf=found_inf,
         )
+
+
+def copy_for_average(model: nn.Module) -> nn.Module:
+    """Return the model as its average begins: the same weights, never trained."""
+    return copy.deepcopy(model).eval().requires_grad_(requires_grad=False)
 
 
 def decay_at(step: int, decay: float) -> float:
@@ -129,5 +136,9 @@ def check_stored_profiles(stored: Iterable[str], wanted: Iterable[str]) -> None:
         )
 
 
-def _copies(tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
-    return [tensor.detach().clone() for tensor in tensors]
+def _shares(tensors: Iterable[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    return tuple(share_of(each) for each in tensors)
+
+
+def _copy(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.detach().clone()

@@ -45,7 +45,7 @@ class Grid:
 def build_grid(
     feed: Feed, null: torch.Tensor, *, images: int, timesteps: int, world: World
 ) -> tuple[Grid | None, DataScale]:
-    """Return this rank's share of about `images` samples (None without any), and the scale of the data of all ranks."""
+    """Return this rank's share of about `images` samples (None if a rank finds none), and the scale of all data."""
     latents, noise, texts, places = [], [], [], []
     share = max(1, images // world.size)
     held = seen = 0
@@ -63,7 +63,8 @@ def build_grid(
     everything = torch.cat(latents)
     scale = _scale(everything, world)
     chosen = torch.cat(places)[:share]
-    if not len(chosen):
+    # All ranks or none: a sharded model needs every one of them in each forward pass.
+    if int(world.sum(torch.tensor(int(not len(chosen)), device=everything.device))):
         return None, scale
     right = torch.cat(texts)[chosen]
     # Neighbours of the golden sequence are far apart in time; ranks continue where the one before left off.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+import json
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from t2i_api.job import JobSpec
 
+CLASS_NAME: Final = "UNet2DConditionModel"
 # Diffusers carries no types of its own.
 _UNET: Callable[..., torch.nn.Module] = cast("Any", UNet2DConditionModel)
 
@@ -43,6 +45,9 @@ def build_unet(spec: JobSpec, device: torch.device) -> torch.nn.Module:
 def write_config(unet: torch.nn.Module, folder: Path) -> None:
     """Write the UNet's `config.json` as Diffusers reads it."""
     cast("Any", unet).save_config(folder)
+    path = folder / "config.json"
+    # FSDP2 gives a sharded module a class of its own, whose name means nothing to Diffusers.
+    path.write_text(json.dumps({**json.loads(path.read_text()), "_class_name": CLASS_NAME}, indent=2) + "\n")
 
 
 def architecture_of(module: torch.nn.Module) -> Architecture:

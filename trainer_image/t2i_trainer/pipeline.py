@@ -22,13 +22,13 @@ from t2i_checkpoint.store import AlreadyExists
 from t2i_trainer.checkpointing.state import write_tensors
 from t2i_trainer.diffusion import sampling_scheduler
 from t2i_trainer.failures import TrainerError
-from t2i_trainer.model import write_config
+from t2i_trainer.model import CLASS_NAME, write_config
 from t2i_trainer.model_card import model_card
 from t2i_trainer.sample import latent_shape, seed_of
 from t2i_trainer.text_encoder import TextEncoder
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from t2i_api.job import JobSpec
@@ -46,11 +46,15 @@ _NOTHING = [None, None]
 
 @dataclass(frozen=True)
 class FinishedModel:
-    """What a pipeline is made of; the two folders are those that the frozen models were fetched into."""
+    """What a pipeline is made of; the two folders are those that the frozen models were fetched into.
+
+    `weights` are those of `unet`, whole and on the CPU.
+    """
 
     spec: JobSpec
     step: int
     unet: torch.nn.Module
+    weights: Mapping[str, torch.Tensor]
     text_encoder_folder: Path
     vae_folder: Path | None = None
     vae: Vae | None = None
@@ -100,14 +104,13 @@ class _Writer:
     def unet(self, model: FinishedModel) -> list[str]:
         """Write the averaged weights, and the picture size that they were trained for."""
         directory = self._fresh()
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in model.unet.state_dict().items()}
-        write_tensors(directory / "diffusion_pytorch_model.safetensors", tensors)
+        write_tensors(directory / "diffusion_pytorch_model.safetensors", model.weights)
         write_config(model.unet, directory)
         path = directory / "config.json"
         _, side, _ = latent_shape(model.spec, model.vae)
         path.write_text(json.dumps({**json.loads(path.read_text()), "sample_size": side}, indent=2, sort_keys=True))
         self._send("unet", directory)
-        return ["diffusers", type(model.unet).__name__]
+        return ["diffusers", CLASS_NAME]
 
     def scheduler(self, model: FinishedModel) -> list[str]:
         """Write the very scheduler that samples were drawn with."""

@@ -17,6 +17,7 @@ from t2i_trainer.data.opening import Opener, TrainingData
 from t2i_trainer.data.prefetch import PrefetchingFeed, threads_for
 from t2i_trainer.data.sampling import SampleOrder
 from t2i_trainer.model import build_unet, check_text_width
+from t2i_trainer.sharding import building_device
 from t2i_trainer.text_encoder import TextEncoder, embedding_sha256, fetch_text_encoder
 from t2i_trainer.vae import Vae, fetch_vae, load_vae
 
@@ -51,7 +52,7 @@ def prepare(configuration: RunConfiguration, world: World, telemetry: Telemetry)
     """Build and load everything; raises TrainerError, StoreError."""
     spec = configuration.spec
     store = configuration.store(spec.checkpoint.uri)
-    unet = build_unet(spec, world.device)
+    unet = build_unet(spec, building_device(spec.training, world))
     frozen = _open_frozen(configuration, world)
     data, null = frozen.data, frozen.null_embedding
     beginning = Starter(configuration, world, telemetry, store, unet, data, null).begin()

@@ -19,6 +19,7 @@ from PIL import Image
 from t2i_checkpoint import layout
 from t2i_trainer.data.feed import to_pixels
 from t2i_trainer.diffusion import sampling_scheduler
+from t2i_trainer.shares import is_sharded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,11 +48,18 @@ def draw_pictures(  # noqa: PLR0913  # facts of the run, one call site
     side = spec.data.resolution
     pictures = torch.zeros(len(prompts), 3, side, side, dtype=torch.int32, device=world.device)
     shape = latent_shape(spec, vae)
-    for index in range(world.rank, len(prompts), world.size):
-        conditions = torch.stack([null, prompts[index]]).to(world.device)
-        latents = Sampler(unet, spec, world).draw(first_noise(seed_of(spec, index), shape), conditions)
-        pictures[index] = decode_pictures(latents, spec, vae)[0].int()
+    for index in range(world.rank, _turns(unet, len(prompts), world), world.size):
+        prompt = min(index, len(prompts) - 1)
+        conditions = torch.stack([null, prompts[prompt]]).to(world.device)
+        latents = Sampler(unet, spec, world).draw(first_noise(seed_of(spec, prompt), shape), conditions)
+        if index == prompt:
+            pictures[index] = decode_pictures(latents, spec, vae)[0].int()
     return world.sum(pictures).to(torch.uint8).cpu()
+
+
+def _turns(unet: torch.nn.Module, prompts: int, world: World) -> int:
+    """Return how many drawings the ranks share: a sharded model needs all of them in each, the last ones in vain."""
+    return math.ceil(prompts / world.size) * world.size if is_sharded(unet) else prompts
 
 
 def seed_of(spec: JobSpec, index: int) -> int:

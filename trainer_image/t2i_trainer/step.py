@@ -18,6 +18,7 @@ from t2i_trainer.compilation import compile_whole, naming_the_setting
 from t2i_trainer.data.sampling import seed_dropout
 from t2i_trainer.diffusion import ForwardProcess, sample_losses
 from t2i_trainer.optim import learning_rate_at, set_learning_rate
+from t2i_trainer.shares import whole
 from t2i_trainer.step_result import QUARTILES
 from t2i_trainer.step_stream import (
     LENGTH,
@@ -73,7 +74,7 @@ class TrainStep:
         if self._drops_units:
             seed_dropout(self._training.seed, self.state.step, self._world.rank)
         losses, powers = self._add_gradients(batch)
-        norm = torch.nn.utils.clip_grad_norm_(self._parameters, self._training.gradient_clip, foreach=True)
+        norm = self._clip()
         totals = self._totals(losses, powers, batch.timesteps, norm)
         skipped = self._mark_skipped(totals, norm, loss_limit)
         rate = learning_rate_at(number, self._training)
@@ -95,10 +96,11 @@ class TrainStep:
         self._clear_gradients()
 
     def _add_gradients(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-        """Add up the gradients of all passes, the last of which exchanges them; returns losses and powers, both [B]."""
+        """Add up the gradients of all passes and exchange them; returns losses and powers, both [B]."""
         parts = list(self._parts(batch))
         losses, powers = [], []
         for place, part in enumerate(parts):
+            # DDP waits for the last pass. FSDP exchanges after each: to wait, every rank would hold a whole gradient.
             with nullcontext() if place == len(parts) - 1 else self._world.accelerator.no_sync(self._model):
                 with self.stream.forward_pass():
                     mine, power = self._losses(part)
@@ -107,6 +109,13 @@ class TrainStep:
             losses.append(mine.detach())
             powers.append(power)
         return torch.cat(losses), torch.cat(powers)
+
+    def _clip(self) -> torch.Tensor:
+        """Scale the gradients down to the job's largest norm; returns the norm that they had, over all shares."""
+        gradients = [parameter.grad for parameter in self._parameters if parameter.grad is not None]
+        norm = whole(torch.nn.utils.get_total_norm(gradients, foreach=True))
+        torch.nn.utils.clip_grads_with_norm_(self._parameters, self._training.gradient_clip, norm, foreach=True)
+        return norm
 
     def _losses(self, part: Batch) -> tuple[torch.Tensor, torch.Tensor]:
         """Return each sample's loss, and what an answer of zero would have scored on it, both [B]."""

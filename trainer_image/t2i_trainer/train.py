@@ -20,6 +20,7 @@ from t2i_trainer.prepare import prepare
 from t2i_trainer.report.history import Newer
 from t2i_trainer.report.writer import ReportWriter
 from t2i_trainer.sample import draw_pictures, write_pictures
+from t2i_trainer.shares import gathered
 from t2i_trainer.speed import Speed
 from t2i_trainer.step import TrainStep
 from t2i_trainer.trackers import Trackers, check_trackers, open_trackers
@@ -205,6 +206,7 @@ class Run:
             spec=self.configuration.spec,
             step=self.state.step,
             unet=self.state.ema.module,
+            weights=gathered(self.state.ema.module, keep=self.world.leads),
             text_encoder_folder=models / "text_encoder",
             vae_folder=models / "vae",
             vae=self.prepared.vae,

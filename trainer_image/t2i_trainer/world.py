@@ -23,6 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from t2i_api.progress import ExitCode
 from t2i_api.spec_training import Precision
 from t2i_trainer.failures import TrainerError
+from t2i_trainer.shares import is_sharded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ class World:
 
         Not by `Accelerator.prepare`, whose wrapper for mixed precision cannot be compiled as one graph.
         """
-        if self.size == 1:
+        if self.size == 1 or is_sharded(module):  # which does so by itself
             return module
         return DistributedDataParallel(
             module,
@@ -101,7 +102,8 @@ class World:
     def share(self, tensor: torch.Tensor) -> None:
         """Overwrite a tensor with rank 0's, in place."""
         if self.size > 1:
-            plain = tensor.detach().contiguous()  # collectives take no other memory format
+            # Collectives take no other memory format, and NCCL no tensor of the host.
+            plain = tensor.detach().to(self.device).contiguous()
             dist.broadcast(plain, src=0)
             tensor.detach().copy_(plain)
 

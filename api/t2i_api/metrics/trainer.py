@@ -132,7 +132,8 @@ STEP_SECONDS: Final = histogram(
 FORWARD_SECONDS: Final = counter(
     "t2i_trainer_forward_seconds_total",
     Unit.SECONDS,
-    "Time of forward passes, in which no rank waits for another: the slowest rank is the one that holds up all.",
+    "Time of forward passes. With training.parallelism DataParallel no rank waits for another in them: the slowest one "
+    "holds up all. With FullShard they gather weights, for which ranks wait for each other.",
     RANK,
 )
 DATA_WAIT: Final = counter(

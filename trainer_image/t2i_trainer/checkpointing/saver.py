@@ -28,6 +28,7 @@ from t2i_trainer.checkpointing.save import gather_rank_facts, make_order
 from t2i_trainer.checkpointing.snapshot import Snapshot
 from t2i_trainer.checkpointing.state import tensor_files
 from t2i_trainer.errors import TrainerError
+from t2i_trainer.shares import help_gathering, is_sharded
 
 if TYPE_CHECKING:
     from typing import IO
@@ -103,6 +104,8 @@ class Saver:
         if self._world.leads:
             answer = self._hand_over(state, trainer_state, facts, ranks, metrics)
             self._telemetry.blocked_by_save(time.monotonic() - began_at)
+        elif is_sharded(state.unet):
+            help_gathering(tensor_files(state))
         self._in_flight = InFlight(state.step, folder, began_at, answer)
 
     @property

@@ -19,6 +19,7 @@ from t2i_api.progress import ExitCode
 from t2i_trainer.checkpointing.file_plan import FilePlan, plan_file
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.memory import available_bytes
+from t2i_trainer.shares import whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -58,7 +59,8 @@ class Snapshot:
     def take(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
         """Copy every tensor; when it returns, training may change them. Names and shapes are those of the first time.
 
-        Raises OSError where neither memory nor directory has the room.
+        Of sharded tensors every rank gives its share meanwhile (`help_gathering`). Raises OSError where neither memory
+        nor directory has the room.
         """
         plans = {path: plan_file(held) for path, held in tensors.items()}
         if not self.files:
@@ -68,7 +70,7 @@ class Snapshot:
         for path, held in tensors.items():
             file = self.files[path]
             for name, tensor in held.items():
-                file.views[name].copy_(tensor.detach(), non_blocking=file.pinned)
+                file.views[name].copy_(whole(tensor.detach()), non_blocking=file.pinned)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from t2i_checkpoint import layout
 from t2i_checkpoint.optimizer import MOMENTS, STEP, moment_name
+from t2i_trainer.shares import placed, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -70,7 +71,9 @@ def optimizer_tensors(module: torch.nn.Module, optimizer: torch.optim.AdamW) -> 
 @torch.no_grad()
 def load_module(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     """Copy tensors into a module of exactly these names and shapes; raises KeyError or RuntimeError otherwise."""
-    module.load_state_dict(dict(tensors), strict=True, assign=False)
+    held = module.state_dict()
+    mine = {name: placed(tensor, held[name]) if name in held else tensor for name, tensor in tensors.items()}
+    module.load_state_dict(mine, strict=True, assign=False)
 
 
 @torch.no_grad()
@@ -82,7 +85,7 @@ def load_optimizer(module: torch.nn.Module, optimizer: torch.optim.AdamW, tensor
             stored = tensors[moment_name(moment, name)]
             if stored.shape != parameter.shape:  # copy_ would broadcast
                 raise RuntimeError(f"{moment} of {name} has shape {tuple(stored.shape)}, not {tuple(parameter.shape)}")
-            state[moment] = torch.empty_like(parameter).copy_(stored)
+            state[moment] = torch.empty_like(parameter).copy_(placed(stored, parameter))
         optimizer.state[parameter] = state
 
 
@@ -104,7 +107,7 @@ def rename_moments(tensors: Mapping[str, torch.Tensor], names: Mapping[str, str]
 def write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Write a safetensors file, making its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain = {name: whole(tensor.detach()).cpu().contiguous() for name, tensor in tensors.items()}
     save_file(plain, path, metadata=_METADATA)
 
 
@@ -124,15 +127,15 @@ def weights_sha256(module: torch.nn.Module) -> str:
     sums: list[torch.Tensor] = []
     for name, tensor in module_tensors(module).items():
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-        sums += _checksums(tensor)
+        sums += _checksums(whole(tensor))
     if sums:
         digest.update(torch.stack(sums).cpu().numpy().tobytes())
     return digest.hexdigest()
 
 
 def _checksums(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
-    if tensor.ndim == _PICTURE_DIMENSIONS and tensor.is_contiguous(memory_format=torch.channels_last):
-        tensor = tensor.permute(0, 2, 3, 1)  # as it lies in memory, which spares a copy
+    if tensor.ndim == _PICTURE_DIMENSIONS:
+        tensor = tensor.permute(0, 2, 3, 1)  # as most of them lie in memory, which spares a copy
     raw = tensor.contiguous().view(-1)
     words = raw.view(_WORDS.get(raw.element_size(), torch.uint8))
     for start in range(0, words.numel(), _BLOCK):

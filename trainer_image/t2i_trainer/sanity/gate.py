@@ -25,6 +25,7 @@ from t2i_trainer.sanity.rates import RateProbe, scheduled_rate
 from t2i_trainer.sanity.repeats import BatchMarks, RepeatCheck
 from t2i_trainer.sanity.schedule import alphas_cumprod, judge_schedule
 from t2i_trainer.sanity.theory import levels
+from t2i_trainer.shares import is_sharded
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -221,6 +222,8 @@ class SanityGate:
         table[world.rank, 0] = fingerprint(batch.noise[0].float())
         table[world.rank, 1] = fingerprint(weights)
         noise, held = world.sum(table).T.tolist()
+        if is_sharded(self._watched.state.unet):  # no weight is held twice: there is nothing to compare
+            return batches.judge_rank_noise(noise, step)
         return [*batches.judge_rank_noise(noise, step), *batches.judge_rank_weights(held, step)]
 
     def _settle_baseline(self) -> None:
@@ -262,4 +265,4 @@ def _untrained(spec: JobSpec) -> tuple[str, ...]:
 def _output_features(unet: torch.nn.Module) -> int:
     """Return how many weights make one number of the output: 9 C for Diffusers' UNet."""
     layer: Any = getattr(unet, "conv_out", None)
-    return int(layer.weight[0].numel()) if layer is not None else 1
+    return int(layer.weight.shape[1:].numel()) if layer is not None else 1

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from t2i_trainer.shares import share_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
@@ -16,10 +18,14 @@ _NUMBERS = 256  # of each tensor: 0.7 MB for the 686 tensors of Stable Diffusion
 
 
 class Probe:
-    """The first numbers of each tensor in memory order; holds no copy, and costs one concatenation a look."""
+    """The first numbers of each tensor in memory order, of a sharded one those of this rank's share; holds no copy.
+
+    A look costs one concatenation.
+    """
 
     def __init__(self, tensors: Mapping[str, torch.Tensor], numbers: int = _NUMBERS) -> None:
-        dense = {name: tensor.detach() for name, tensor in tensors.items() if _is_dense(tensor)}
+        held = {name: share_of(tensor) for name, tensor in tensors.items()}
+        dense = {name: tensor for name, tensor in held.items() if _is_dense(tensor)}
         self.names = tuple(dense)
         self._views = [tensor.as_strided((min(tensor.numel(), numbers),), (1,)) for tensor in dense.values()]
         self._ends = np.cumsum([len(view) for view in self._views])[:-1]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from t2i_trainer.sanity.movement import measured_rate
+from t2i_trainer.shares import share_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class RateProbe:
 
     def __init__(self, optimizer: torch.optim.AdamW) -> None:
         self._optimizer = optimizer
-        every = [parameter for group in optimizer.param_groups for parameter in group["params"] if parameter.numel()]
+        every = [each for group in optimizer.param_groups for each in group["params"] if share_of(each).numel()]
         stride = max(1, len(every) // _TENSORS)
         self._chosen = every[::stride][:_TENSORS]
         self._before: NDArray[np.float32] | None = None
@@ -69,6 +70,7 @@ class RateProbe:
 
     @staticmethod
     def _numbers(tensors: list[torch.Tensor]) -> NDArray[np.float32]:
-        views = [each.detach().as_strided((min(each.numel(), _NUMBERS),), (1,)) for each in tensors]
+        held = [share_of(each) for each in tensors]
+        views = [each.as_strided((min(each.numel(), _NUMBERS),), (1,)) for each in held]
         numbers: NDArray[np.float32] = torch.cat([view.float() for view in views]).cpu().numpy()
         return numbers

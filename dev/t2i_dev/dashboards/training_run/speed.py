@@ -70,7 +70,7 @@ def _forward() -> Panel:
     return panels.curves(
         Words(
             title="Forward time by rank",
-            description="Own work only, per second of the run: the highest rank holds up all others.",
+            description="Per second of the run; the highest rank holds up all others. With FullShard all wait here.",
             unit=units.PercentUnit,
         ),
         Query(f"sum by ({_BY_RANK}) ({RUN.rate(trainer.FORWARD_SECONDS)})", _RANK),
