@@ -35,7 +35,7 @@ from small_job import Case, job_of, write_sources
 from t2i_api.attempt import CACHE_VARIABLE
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.spec_training import Compile, Precision
-from t2i_checkpoint.open import open_store
+from t2i_checkpoint.open import open_location, open_store
 from t2i_dev.ports import free_ports
 from t2i_dev.s3_server import S3Server
 from t2i_trainer.data.encode_job import EncodeOptions, encode_job
@@ -144,7 +144,7 @@ def on_server(server: S3Server, folder: Path) -> Bench:
     scratch = folder / "encoding"
     scratch.mkdir()
     shards = open_store(f"{place}/shards", endpoint=server.endpoint)
-    encode_job(spec, open_store(spec.data.uri), shards, EncodeOptions(scratch), lambda _: None)
+    encode_job(spec, open_location(spec.data.uri), shards, EncodeOptions(scratch), lambda _: None)
     for name in ("encoder", "vae"):
         store = open_store(f"{place}/{name}", endpoint=server.endpoint)
         for path in sorted(each for each in (folder / name).iterdir() if each.is_file()):

@@ -136,7 +136,7 @@ class Data(WireModel):
     """Captioned pictures."""
 
     uri: SourceUri = Field(
-        description="Folder of pictures with a metadata.jsonl (HuggingFace imagefolder), in the job's store. Example: s3://data/emoji."
+        description="Captioned pictures in the job's store: a folder with a metadata.jsonl (HuggingFace imagefolder), with webdataset tars or with Parquet files, one such file, or shards that t2i data encode made. Example: s3://data/emoji."
     )
     resolution: int = Field(
         ge=8,
@@ -148,11 +148,11 @@ class Data(WireModel):
         default="file_name",
         min_length=1,
         max_length=64,
-        description="Field of metadata.jsonl with the file's name. Default file_name.",
+        description="Field of metadata.jsonl with the file's name; of Parquet the column with the picture or its file's name, image where there is no column file_name. Default file_name.",
     )
     caption_field: str = Field(
         default="text",
         min_length=1,
         max_length=64,
-        description="Field of metadata.jsonl with the caption. Default text.",
+        description="Field of metadata.jsonl, of a tar's JSON or column of Parquet with the caption. Default text.",
     )

@@ -16,6 +16,9 @@ from t2i_checkpoint.store import InvalidLocation, check_key
 if TYPE_CHECKING:
     from t2i_checkpoint.store import Credentials, Store, StoreListener
 
+PICTURE_SUFFIXES = (".tar", ".parquet")
+"""Endings of files that hold a set of captioned pictures each."""
+
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
@@ -53,28 +56,29 @@ def open_store(
 
 @dataclass(frozen=True)
 class Location:
-    """What a URI or path names: a store, and the key of a single weights file in it; `key` is None for a folder."""
+    """What a URI or path names: a store, and the key of a single file in it; `key` is None for a folder."""
 
     store: Store
     key: str | None = None
 
 
-def open_location(
+def open_location(  # noqa: PLR0913  # keyword-only facts with defaults
     uri_or_path: str,
     *,
+    suffixes: tuple[str, ...] = WEIGHTS_SUFFIXES,
     endpoint: str | None = None,
     credentials: Credentials | None = None,
     region: str | None = None,
     heard: StoreListener | None = None,
 ) -> Location:
-    """Open what people write on a command line: `s3://…`, `file://…`, a path; a folder or one weights file.
+    """Open what people write on a command line: `s3://…`, `file://…`, a path; a folder or one file.
 
-    A last part that ends in .safetensors, .ckpt, .pt, .pth or .bin is a file: its folder becomes the store's root, its
-    name the key. Nothing is sent yet. Raises InvalidLocation naming the part that cannot be right.
+    A last part that ends in one of `suffixes` is a file: its folder becomes the store's root, its name the key.
+    Nothing is sent yet. Raises InvalidLocation naming the part that cannot be right.
     """
     uri = uri_or_path if "://" in uri_or_path else _path_uri(uri_or_path)
     parent, separator, name = uri.rpartition("/")
-    if separator and name.lower().endswith(WEIGHTS_SUFFIXES) and not parent.endswith("/") and not _is_folder(uri):
+    if separator and name.lower().endswith(suffixes) and not parent.endswith("/") and not _is_folder(uri):
         key = unquote(name) if uri.startswith("file://") else name
         return Location(open_store(parent, endpoint=endpoint, credentials=credentials, region=region, heard=heard), key)
     return Location(open_store(uri, endpoint=endpoint, credentials=credentials, region=region, heard=heard))

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from t2i_cli.data_report import encode_bar, encoded_document, encoded_table
-from t2i_cli.locations import EndpointOption, open_root
+from t2i_cli.locations import EndpointOption, open_pictures, open_root
 from t2i_cli.reading import UsageProblem, read_job
 from t2i_cli.terminal import Output, OutputOption, console, count_text, note, print_json
 
 if TYPE_CHECKING:
     from t2i_api.job import DiffusionTrainingJob
+    from t2i_checkpoint.open import Location
     from t2i_checkpoint.store import Store
     from t2i_trainer.data.encode import Encoded
 
@@ -27,7 +28,10 @@ SourceArgument = Annotated[
     str,
     typer.Argument(
         metavar="SOURCE",
-        help="s3://, file:// or a path: a folder with metadata.jsonl and pictures, or with webdataset tars.",
+        help=(
+            "s3://, file:// or a path: a folder with metadata.jsonl and pictures, with webdataset tars or with Parquet "
+            "files, or one such file."
+        ),
         show_default=False,
     ),
 ]
@@ -78,7 +82,7 @@ def encode(  # noqa: PLR0913  # one parameter an option
     Exit status: 0; 2 for a mistake in job or source, 3 for pictures that cannot be used, 4 for a store that cannot.
     """
     job = read_job(job_file)
-    pictures, shards = open_root(source, endpoint, job), open_root(destination, endpoint, job)
+    pictures, shards = open_pictures(source, endpoint, job), open_root(destination, endpoint, job)
     with tempfile.TemporaryDirectory(prefix="t2i-encode-") as scratch:
         encoded = _encode(job, pictures, shards, _Options(Path(scratch), shard_mib, window_shards, skip_broken, device))
     if output is Output.JSON:
@@ -103,7 +107,7 @@ class _Options:
     device: str
 
 
-def _encode(job: DiffusionTrainingJob, pictures: Store, shards: Store, options: _Options) -> Encoded:
+def _encode(job: DiffusionTrainingJob, pictures: Location, shards: Store, options: _Options) -> Encoded:
     try:
         from t2i_trainer.data.encode_job import EncodeOptions, encode_job  # noqa: PLC0415  # torch takes seconds
         from t2i_trainer.errors import TrainerError  # noqa: PLC0415

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import typer
 
-from t2i_checkpoint.open import Location, open_location
+from t2i_checkpoint.open import PICTURE_SUFFIXES, Location, open_location
 from t2i_cli.reading import UsageProblem
 from t2i_cli.terminal import note
 
@@ -31,9 +31,7 @@ EndpointOption = Annotated[
 
 def open_named(uri: str, endpoint: str | None, job: DiffusionTrainingJob | None = None) -> Location:
     """Open what the user named; endpoint and region of the job apply where no other endpoint is given."""
-    region = None
-    if job is not None and endpoint is None:
-        endpoint, region = job.spec.checkpoint.endpoint, job.spec.checkpoint.region
+    endpoint, region = _server(endpoint, job)
     location = open_location(uri, endpoint=endpoint, region=region)
     if (missing := _missing_path(location)) is not None:
         note(f"{missing} does not exist; a job that starts there begins at step 0")
@@ -46,6 +44,19 @@ def open_root(uri: str, endpoint: str | None, job: DiffusionTrainingJob | None =
     if location.key is not None:
         raise UsageProblem(f"{uri} is a single file: name the checkpoint URI that it lies below")
     return location.store
+
+
+def open_pictures(uri: str, endpoint: str | None, job: DiffusionTrainingJob) -> Location:
+    """Open captioned pictures: a folder, or one tar or Parquet file."""
+    endpoint, region = _server(endpoint, job)
+    return open_location(uri, suffixes=PICTURE_SUFFIXES, endpoint=endpoint, region=region)
+
+
+def _server(endpoint: str | None, job: DiffusionTrainingJob | None) -> tuple[str | None, str | None]:
+    """Return endpoint and region; those of the job where nothing else is said."""
+    if job is None or endpoint is not None:
+        return endpoint, None
+    return job.spec.checkpoint.endpoint, job.spec.checkpoint.region
 
 
 def _missing_path(location: Location) -> Path | None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from t2i_checkpoint.open import open_location, open_store
+from t2i_checkpoint.open import PICTURE_SUFFIXES, open_location, open_store
 from t2i_checkpoint.store import InvalidLocation
 
 if TYPE_CHECKING:
@@ -78,6 +78,12 @@ def test_an_endpoints_password_is_not_repeated() -> None:
 def test_a_folder_or_one_file_is_opened_as_people_write_it(uri: str, root: str, key: str | None) -> None:
     location = open_location(uri)
     assert (location.store.uri, location.key) == (root, key)
+
+
+def test_which_endings_are_a_file_is_the_callers_choice() -> None:
+    location = open_location("s3://bucket/set/train.Parquet", suffixes=PICTURE_SUFFIXES)
+    assert (location.store.uri, location.key) == ("s3://bucket/set", "train.Parquet")
+    assert open_location("s3://bucket/set/model.bin", suffixes=PICTURE_SUFFIXES).key is None
 
 
 def test_a_relative_path_is_one_from_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

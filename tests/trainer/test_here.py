@@ -98,7 +98,8 @@ def test_what_the_trainer_refuses_is_an_exception_with_its_words(long_job: Diffu
     assert any("multiple" in line for line in lines)
 
 
-def test_importing_it_costs_no_torch() -> None:
-    code = "import sys, t2i_trainer.here, t2i_cli.main; print({'torch', 'diffusers', 'kopf'} & set(sys.modules))"
+def test_importing_it_costs_no_torch_and_no_arrow() -> None:
+    heavy = {"torch", "diffusers", "kopf", "pyarrow"}
+    code = f"import sys, t2i_trainer.here, t2i_cli.main; print({heavy!r} & set(sys.modules))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "set()"

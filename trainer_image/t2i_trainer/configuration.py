@@ -17,7 +17,7 @@ from t2i_api.attempt import DEVICE_VARIABLE, INITIAL_WEIGHTS_VARIABLES, AttemptD
 from t2i_api.base import describe
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import ExitCode
-from t2i_checkpoint.open import open_location, open_store
+from t2i_checkpoint.open import PICTURE_SUFFIXES, open_location, open_store
 from t2i_checkpoint.store import Credentials
 from t2i_trainer.failures import TrainerError
 
@@ -48,6 +48,13 @@ class RunConfiguration:
     def store(self, uri: str) -> Store:
         """Open a location of the job; endpoint and region hold for all of them."""
         return open_job_store(self.spec, uri)
+
+    def open_pictures(self) -> Location:
+        """Open `data.uri` as pictures: a folder, or one file that holds a set."""
+        server = self.spec.checkpoint
+        return open_location(
+            self.spec.data.uri, suffixes=PICTURE_SUFFIXES, endpoint=server.endpoint, region=server.region
+        )
 
     def open_initial_weights(self, given: InitialWeightsDocument) -> Location:
         """Open the place that the attempt's initial weights lie in."""

@@ -12,6 +12,7 @@ import pytest
 
 from t2i_api.job import JobSpec
 from t2i_checkpoint.local import LocalStore
+from t2i_checkpoint.open import Location
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,7 +60,7 @@ class Workshop:
         from t2i_trainer.data.encoding import recipe_of  # noqa: PLC0415
         from t2i_trainer.data.sources import open_source  # noqa: PLC0415
 
-        source = open_source(LocalStore(self.source), self.spec.data, self.scratch)
+        source = open_source(Location(LocalStore(self.source)), self.spec.data, self.scratch)
         recipe = recipe_of(self.spec, source, self.encoders, shard_mib=1)
         return Encoding(
             source=source,

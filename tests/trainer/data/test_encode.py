@@ -8,7 +8,10 @@ import json
 import tarfile
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
+from tests.trainer.data.parquet_files import table_of
 
 from t2i_checkpoint.local import LocalStore
 from t2i_trainer.data.shard_file import ShardReader
@@ -126,11 +129,13 @@ def test_a_broken_picture_ends_the_run_or_is_counted(make_workshop: Callable[[st
     workshop = make_workshop("pixels")
     (workshop.source / "broken.png").write_bytes(b"\x89PNG no more")
     add_to_metadata(workshop.source, file_name="broken.png", text="nothing")
+    add_to_metadata(workshop.source, file_name="missing.png", text="less")
     with pytest.raises(TrainerError, match=r"broken\.png is no readable picture"):
         workshop.encode(LocalStore(tmp_path / "refused"))
     done = workshop.encode(LocalStore(tmp_path / "skipped"), skip_broken=True)
-    assert (done.index.samples, done.index.broken_count, done.progress.broken) == (10, 1, 1)
+    assert (done.index.samples, done.index.broken_count, done.progress.broken) == (10, 2, 2)
     assert "broken.png is no readable picture" in done.broken[0]
+    assert "metadata.jsonl names a picture" in done.broken[1]
 
 
 def test_a_damaged_shard_is_made_again_as_the_message_says(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
@@ -183,19 +188,61 @@ def test_a_tar_member_that_lacks_its_half_is_broken(make_workshop: Callable[[str
     assert (done.index.samples, done.index.broken_count) == (1, 2)
 
 
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("data.parquet", "Parquet files, for which this installation has no reader"),
-        ("readme", "holds neither metadata"),
-    ],
-)
-def test_what_cannot_be_read_is_refused_with_a_way_out(
-    make_workshop: Callable[[str], Any], tmp_path: Path, name: str, message: str
+def pack_as_parquet(workshop: Any) -> None:
+    """Put the folder's ten pictures into two files as `datasets` writes them, in place of the folder."""
+    source, table = workshop.source, table_of(workshop.source)
+    workshop.empty_source()
+    (source / "data").mkdir()
+    for number in range(2):
+        path = source / "data" / f"train-{number:05d}-of-00002.parquet"
+        parquet.write_table(table.slice(5 * number, 5), path, row_group_size=2)
+
+
+def test_parquet_files_give_what_the_folder_gives(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    workshop = make_workshop("pixels")
+    folder = workshop.encode(LocalStore(tmp_path / "folder"), samples_per_shard=5)
+    pack_as_parquet(workshop)
+    files = workshop.encode(LocalStore(tmp_path / "files"), samples_per_shard=5)
+    assert [shard.sha256 for shard in files.index.shards] == [shard.sha256 for shard in folder.index.shards]
+    assert files.progress.total == 10
+
+
+@pytest.mark.parametrize("write", range(1, 12))
+def test_killed_while_it_reads_parquet_a_second_run_ends_with_the_same_bytes(
+    make_workshop: Callable[[str], Any], tmp_path: Path, write: int
 ) -> None:
     workshop = make_workshop("pixels")
+    pack_as_parquet(workshop)
+    workshop.encode(LocalStore(tmp_path / "whole"))
+    with pytest.raises(Killed):
+        workshop.encode(DyingStore(tmp_path / "broken", write, after=False))
+    workshop.encode(LocalStore(tmp_path / "broken"))
+    assert tree(tmp_path / "broken") == tree(tmp_path / "whole")
+
+
+def test_a_broken_row_of_parquet_ends_the_run_or_is_counted(
+    make_workshop: Callable[[str], Any], tmp_path: Path
+) -> None:
+    workshop = make_workshop("pixels")
+    picture = (workshop.source / "red-circle.png").read_bytes()
     workshop.empty_source()
-    (workshop.source / name).write_bytes(b"PAR1")
-    with pytest.raises(TrainerError, match=message):
+    columns = {"image": [picture, b"no picture", picture, None], "text": ["a", "b", None, "d"]}
+    parquet.write_table(pa.table(columns), workshop.source / "a.parquet")
+    with pytest.raises(TrainerError, match=r"a\.parquet row 1 is no readable picture"):
+        workshop.encode(LocalStore(tmp_path / "refused"))
+    done = workshop.encode(LocalStore(tmp_path / "skipped"), skip_broken=True)
+    assert (done.index.samples, done.index.broken_count) == (1, 3)
+    assert [fault.partition(".parquet ")[2][:25] for fault in done.broken] == [
+        "row 1 is no readable pict",
+        "row 2 has no caption in c",
+        "row 3 has no picture in c",
+    ]
+
+
+def test_what_holds_no_pictures_is_refused_with_a_way_out(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    workshop = make_workshop("pixels")
+    workshop.empty_source()
+    (workshop.source / "readme").write_bytes(b"nothing here")
+    with pytest.raises(TrainerError, match=r"holds neither metadata.* nor \*\.tar .* nor \*\.parquet: name the folder"):
         workshop.encode(LocalStore(tmp_path / "out"))
     assert not (tmp_path / "out" / RECIPE).exists()

@@ -80,7 +80,7 @@ def test_a_mistake_is_one_line_with_the_way_out(latent_job: Any, tmp_path: Path)
     command = ("data", "encode", str(tmp_path / "nothing"), str(tmp_path / "out"), "--job", job_file)
     status, _, errors = t2i(latent_job.environment, *command)
     assert status == 3
-    assert "holds neither metadata.jsonl (an image folder) nor *.tar (webdataset)" in errors
+    assert "holds neither metadata.jsonl (an image folder) nor *.tar (webdataset) nor *.parquet" in errors
     status, _, errors = t2i(latent_job.environment, *command, "--device", "tpu")
     assert status == 2
     assert "write auto, cpu or cuda" in errors

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from t2i_api.job import JobSpec
+    from t2i_checkpoint.open import Location
     from t2i_checkpoint.store import Store
     from t2i_trainer.data.encode import Encoded, EncodeProgress
 
@@ -36,7 +37,11 @@ class EncodeOptions:
 
 
 def encode_job(
-    spec: JobSpec, source: Store, destination: Store, options: EncodeOptions, report: Callable[[EncodeProgress], None]
+    spec: JobSpec,
+    source: Location,
+    destination: Store,
+    options: EncodeOptions,
+    report: Callable[[EncodeProgress], None],
 ) -> Encoded:
     """Encode `source` for the job into `destination`; raises TrainerError, StoreError."""
     device = _device(options.device)

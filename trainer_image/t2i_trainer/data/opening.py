@@ -1,7 +1,8 @@
 """A job's data, whatever lies at `data.uri`: shards, a small image folder in memory, or pictures to encode first.
 
 An INDEX.json makes it a set of shards. Without one, pictures that are trained on as pixels are kept in memory; in
-latent space (and from tars) the pod's first process encodes them once, at the start, into shards in the run directory.
+latent space (and from tars and Parquet) the pod's first process encodes them once, at the start, into shards in the
+run directory.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ class Opener:
             return self._sharded(store, index, sha256)
         if self.vae is None and store.head(METADATA) is not None:
             return TrainingData(self._in_memory(store), PixelSpace(spec.model.pixel_unshuffle_factor))
-        return self._encoded(store)
+        return self._encoded()
 
     def _in_memory(self, store: Store) -> PicturesInMemory:
         pictures = read_imagefolder(store, self.configuration.spec.data)
@@ -95,21 +96,21 @@ class Opener:
         rows = torch.tensor([position[caption] for caption in pictures.captions])
         return PicturesInMemory(pictures, self.encoder.encode(distinct), rows)
 
-    def _encoded(self, store: Store) -> TrainingData:
+    def _encoded(self) -> TrainingData:
         """Encode in the pod's first process; the others read its shards."""
         own = LocalStore(self.configuration.run_directory / "encoded")
-        self.world.run_where(self.world.leads_pod, lambda: self._encode(store, own))
+        self.world.run_where(self.world.leads_pod, lambda: self._encode(own))
         found = read_index(own)
         if found is None:
             raise TrainerError(ExitCode.CRASHED, f"{own.uri} has no index although everything was encoded")
         # Encoders differ in their last bits from machine to machine; what tells the set from another is its source.
         return self._sharded(own, found[0], found[0].recipe.source_sha256)
 
-    def _encode(self, store: Store, own: Store) -> None:
+    def _encode(self, own: Store) -> None:
         spec = self.configuration.spec
         scratch = self.configuration.run_directory / "encoding"
         scratch.mkdir(parents=True, exist_ok=True)
-        source = open_source(store, spec.data, scratch)
+        source = open_source(self.configuration.open_pictures(), spec.data, scratch)
         encoders = Encoders(
             text=self.encoder,
             text_sha256=weights_sha256(self.models / "text_encoder"),

@@ -1,16 +1,20 @@
-"""Where `t2i data encode` finds captioned pictures: an image folder, or tars in webdataset's layout.
+"""Where `t2i data encode` finds captioned pictures: an image folder, tars in webdataset's layout, or Parquet files.
 
 A source is cut into parts that stand by themselves: after a kill nothing of a finished part is read again.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from t2i_api.progress import ExitCode
+from t2i_checkpoint.open import PICTURE_SUFFIXES
+from t2i_checkpoint.store import NotFound, key_fault
 from t2i_trainer.data.imagefolder import METADATA, Metadata, read_metadata
+from t2i_trainer.data.pictures import BrokenPictureError
 from t2i_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -18,9 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from t2i_api.spec_model import Data
-    from t2i_checkpoint.store import Store
+    from t2i_checkpoint.open import Location
+    from t2i_checkpoint.store import ObjectInfo, Store
 
-_TAR, _PARQUET = ".tar", ".parquet"
+_TAR, _PARQUET = PICTURE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,25 @@ class SourceSample:
     where: str
     caption: str | None
     load: Callable[[], bytes]
+
+
+def broken_sample(where: str, fault: str) -> SourceSample:
+    """Make a sample that raises its fault when it is asked for its bytes."""
+
+    def load() -> bytes:
+        raise BrokenPictureError(fault)
+
+    return SourceSample(where, None, load)
+
+
+def read_picture(store: Store, key: str, named_by: str) -> bytes:
+    """Read a picture's file; raises BrokenPictureError where it is not there or cannot be, StoreError otherwise."""
+    if (fault := key_fault(key)) is not None:
+        raise BrokenPictureError(f"{named_by} names a picture {key!r} that cannot lie below {store.uri}: {fault}")
+    try:
+        return store.read(key)
+    except NotFound as error:
+        raise BrokenPictureError(f"{named_by} names a picture {store.uri}/{key} that is not there") from error
 
 
 class Part(Protocol):
@@ -83,27 +107,46 @@ class ImageFolder:
     def samples(self, skip: int) -> Iterator[SourceSample]:
         """Yield the lines after `skip`; a picture is read when it is asked for."""
         for file in self.metadata.files[skip:]:
-            yield SourceSample(f"{self.store.uri}/{file.key}", file.caption, lambda key=file.key: self.store.read(key))  # type: ignore[misc]  # mypy sees no bound default
+            yield SourceSample(f"{self.store.uri}/{file.key}", file.caption, functools.partial(self._load, file.key))
+
+    def _load(self, key: str) -> bytes:
+        return read_picture(self.store, key, f"{self.store.uri}/{METADATA}")
 
 
-def open_source(store: Store, data: Data, scratch: Path) -> PictureSource:
-    """Look at what lies there and open it; raises TrainerError(DATA_INVALID) or StoreError."""
-    if store.head(METADATA) is not None:
+def open_source(place: Location, data: Data, scratch: Path) -> PictureSource:
+    """Look at what lies there and open it; raises TrainerError(DATA_INVALID) or StoreError.
+
+    Tars win over Parquet files: tools that download pictures into tars leave a table of them beside each.
+    """
+    store = place.store
+    if place.key is None and store.head(METADATA) is not None:
         return ImageFolder(store, read_metadata(store, data))
-    infos = list(store.list(""))
-    tars = [info for info in infos if info.key.endswith(_TAR)]
-    if tars:
+    infos = _listed(place)
+    if tars := [info for info in infos if info.key.endswith(_TAR)]:
         from t2i_trainer.data.webdataset import WebDataset  # noqa: PLC0415  # it needs SourceSample
 
         listed = "\n".join(f"{info.key} {info.size}" for info in tars)
         return WebDataset(store, tuple(tars), data, scratch, hashlib.sha256(listed.encode()).hexdigest())
-    if any(info.key.endswith(_PARQUET) for info in infos):
-        raise TrainerError(
-            ExitCode.DATA_INVALID,
-            f"{store.uri} holds Parquet files, for which this installation has no reader (pyarrow). Write them out as "
-            "an image folder with metadata.jsonl, e.g. by `datasets.load_dataset(…)` and `Dataset.to_json`, or as tars",
-        )
+    if tables := [info for info in infos if info.key.endswith(_PARQUET) and not _is_hidden(info.key)]:
+        from t2i_trainer.data.parquet import ParquetSet  # noqa: PLC0415  # only who has Parquet pays for pyarrow
+
+        return ParquetSet.open(store, tables, data)
+    where = store.uri if place.key is None else f"{store.uri}/{place.key}"
     raise TrainerError(
         ExitCode.DATA_INVALID,
-        f"{store.uri} holds neither {METADATA} (an image folder) nor *{_TAR} (webdataset): name the folder that does",
+        f"{where} holds neither {METADATA} (an image folder) nor *{_TAR} (webdataset) nor *{_PARQUET}: "
+        "name the folder that does",
     )
+
+
+def _listed(place: Location) -> Sequence[ObjectInfo]:
+    """Return the one file that is named, or what lies in the folder; a folder can be named like a file."""
+    if place.key is None:
+        return list(place.store.list(""))
+    info = place.store.head(place.key)
+    return list(place.store.list(f"{place.key}/")) if info is None else [info]
+
+
+def _is_hidden(key: str) -> bool:
+    """Whether Arrow's own readers pass it over: what is being written, or belongs to a tool."""
+    return any(part.startswith((".", "_")) for part in key.split("/"))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from t2i_api.progress import ExitCode
 from t2i_trainer.data.imagefolder import text_of
 from t2i_trainer.data.pictures import BrokenPictureError
-from t2i_trainer.data.sources import SourceSample
+from t2i_trainer.data.sources import SourceSample, broken_sample
 from t2i_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _sample(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], data: 
         caption = _caption(tar, members, data, where)
         raw = _read(tar, _picture(members, where), where)
     except BrokenPictureError as error:
-        return SourceSample(where, None, _raising(error))
+        return broken_sample(where, str(error))
     return SourceSample(where, caption, lambda: raw)
 
 
@@ -132,13 +132,3 @@ def _read(tar: tarfile.TarFile, member: tarfile.TarInfo, where: str) -> bytes:
         raise BrokenPictureError(f"{where}: {member.name} has {member.size} bytes, at most {_MAXIMUM_MEMBER_BYTES}")
     file = tar.extractfile(member)
     return b"" if file is None else file.read()
-
-
-class _raising:  # noqa: N801  # a function with a memory
-    """Raises a fault when the sample is asked for its bytes."""
-
-    def __init__(self, error: BrokenPictureError) -> None:
-        self._error = error
-
-    def __call__(self) -> bytes:
-        raise self._error

@@ -1,0 +1,66 @@
+"""What a run trains on directly: the same samples whether `data.uri` names a folder or one Parquet file of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from pyarrow import parquet
+from tests.trainer.data.parquet_files import table_of
+
+from t2i_api.attempt import AttemptDocument
+from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
+from t2i_trainer.configuration import RunConfiguration
+from t2i_trainer.data.opening import Opener, TrainingData
+from t2i_trainer.world import World
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CPU = torch.device("cpu")
+
+
+def train_on(workshop: Any, uri: str, run_directory: Path) -> TrainingData:
+    """Open a data URI as a process alone in its pod does."""
+    document = workshop.spec.to_wire()
+    document["data"]["uri"] = uri
+    attempt = AttemptDocument(
+        job_name="shapes",
+        job_namespace="default",
+        job_uid="0123abcd",
+        attempt=1,
+        workers=1,
+        processes_per_worker=1,
+        rendezvous_address="127.0.0.1",
+    )
+    job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=JobSpec.model_validate(document))
+    encoders = workshop.encoders
+    return Opener(
+        RunConfiguration(job, attempt, "cpu", run_directory),
+        World(Accelerator(cpu=True), rank=0, local_rank=0, size=1, device=CPU),
+        workshop.models,
+        encoders.text,
+        encoders.null_embedding,
+        encoders.vae,
+    ).open()
+
+
+@pytest.mark.parametrize("space", ["pixels", "latents"])
+def test_one_parquet_file_is_what_the_folder_is(
+    make_workshop: Callable[[str], Any], tmp_path: Path, space: str
+) -> None:
+    workshop = make_workshop(space)
+    parquet.write_table(table_of(workshop.source), tmp_path / "train.parquet")
+    folder = train_on(workshop, f"file://{workshop.source}", tmp_path / "one")
+    file = train_on(workshop, f"file://{tmp_path}/train.parquet", tmp_path / "other")
+    rows = np.arange(len(folder))
+    assert len(file) == len(folder) == 10
+    assert torch.equal(file.samples.take(rows).stored, folder.samples.take(rows).stored)
+    assert torch.allclose(
+        file.samples.take(rows).texts, folder.samples.take(rows).texts, atol=1e-3
+    )  # float16 in shards
+    assert train_on(workshop, f"file://{tmp_path}/train.parquet", tmp_path / "again").sha256 == file.sha256
