@@ -80,7 +80,7 @@ _SAVING = (
                 f"{CHECKPOINT}/s3.py", 'for error in answer.get("Errors", []):', "for error in list[dict[str, str]]():"
             ),
         ),
-        (cell("save", "200 with error"),),
+        ("tests/dev/faults/test_proxy.py::test_an_error_for_every_key_comes_in_a_200",),
     ),
 )
 
