@@ -65,7 +65,7 @@ test-stores: .venv/.synced ## The tests of checkpoints on SeaweedFS, a second S3
 crash-matrix: .venv/.synced ## Kill, stop and fault every side effect of save, archive and restore; write docs/crash-matrix.md
 	$(RUN) t2i-dev crash-matrix --write docs/crash-matrix.md
 
-kill-matrix: .venv/.synced ## Kill training runs at 50 random moments on 1, 2 and 4 processes; write docs/kill-matrix.md
+kill-matrix: .venv/.synced ## Kill training runs at 56 random moments on 1, 2 and 4 processes; write docs/kill-matrix.md
 	$(RUN) t2i-dev kill-matrix --write docs/kill-matrix.md
 
 planted-bugs: .venv/.synced ## Plant known mistakes into a copy of the tree: the tests must turn red for each

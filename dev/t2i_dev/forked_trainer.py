@@ -54,6 +54,14 @@ class Attempt:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(self.pids[rank], number)
 
+    def lose(self) -> None:
+        """Kill every rank that still runs and every process it started, as the loss of their pod would."""
+        for rank, pid in self.pids.items():
+            if rank not in self.statuses:
+                os.kill(pid, signal.SIGKILL)
+                with contextlib.suppress(ProcessLookupError):  # not the first of a group yet: it has started nothing
+                    os.killpg(pid, signal.SIGKILL)
+
     def wait(self) -> dict[int, int]:
         """Return every rank's exit status; what does not end by itself is killed and told as -9."""
         deadline = time.monotonic() + _DEADLINE_SECONDS

@@ -7,8 +7,11 @@ of their shapes would cost another compilation.
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
+import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -19,19 +22,28 @@ from t2i_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 # Inductor puts its graphs there, and Triton its kernels below it; what does not fit (another version, device or
 # model) is compiled anew under another key.
 _CACHE_VARIABLE = "TORCHINDUCTOR_CACHE_DIR"
+_COMPILER_VARIABLE, _COMPILER = "CXX", "g++"  # what Inductor calls for the code of a CPU, and its choice
+_ATOMIC_COMPILER = Path(__file__).with_name("atomic_compiler.py")
 _PACKAGES = ("torch._dynamo", "torch._inductor", "torch._functorch", "triton")
 
 
 def keep_compiled_code(run_directory: Path) -> None:
-    """Let the processes that are started from now on share a cache; a variable that is set already is respected."""
+    """Let the processes that are started from now on share a cache, in which nothing is half written.
+
+    A cache that the environment names is respected, and so is its compiler.
+    """
     if _CACHE_VARIABLE not in os.environ:
         folder = private_folder(cache_folder("compiled"), run_directory / "compiled")
         os.environ[_CACHE_VARIABLE] = str(folder)
+    compiler = os.environ.get(_COMPILER_VARIABLE) or shutil.which(_COMPILER)
+    if compiler and str(_ATOMIC_COMPILER) not in compiler:
+        # Isolated and without site-packages: a start takes a hundredth of a second.
+        command = shlex.join([sys.executable, "-I", "-S", str(_ATOMIC_COMPILER)])
+        os.environ[_COMPILER_VARIABLE] = f"{command} {compiler}"
 
 
 def compile_whole(module: torch.nn.Module) -> torch.nn.Module:

@@ -23,13 +23,14 @@ class Phase(IntEnum):
 
     START = 0
     FIRST_STEP = 1
-    STEP = 2
-    SNAPSHOT = 3
-    EVALUATION = 4
-    SAMPLING = 5
-    SETTLING = 6
-    UPLOAD = 7
-    ROTATION = 8
+    COMPILATION = 2
+    STEP = 3
+    SNAPSHOT = 4
+    EVALUATION = 5
+    SAMPLING = 6
+    SETTLING = 7
+    UPLOAD = 8
+    ROTATION = 9
 
 
 class Board:
@@ -81,6 +82,7 @@ def watch(board: Board | None, samples: Path, *, attempt: int, rank: int) -> Non
     if board is not None:
         for name, phase in _PHASES.items():
             _wrap(loop.Run, name, _telling(board, phase))
+        _wrap(TrainStep, "warm_up", _telling_of_compilation(board))
 
 
 _PHASES = {
@@ -101,6 +103,20 @@ def _telling(board: Board, phase: Phase) -> Callable[[Callable[..., Any]], Calla
             return answer
 
         return telling
+
+    return wrapped
+
+
+def _telling_of_compilation(board: Board) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """An eager run's first pass only orders buckets: it stays the first step's."""
+
+    def wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+        def warming(step: Any, *arguments: Any) -> Any:
+            if step._compiles:  # noqa: SLF001
+                board.tell(Phase.COMPILATION, step.state.step)
+            return method(step, *arguments)
+
+        return warming
 
     return wrapped
 

@@ -16,30 +16,13 @@ from t2i_dev.errors import DevelopmentError
 from t2i_dev.forked_trainer import Attempt, start
 from t2i_dev.kill_matrix.board import Board, Phase, watch
 from t2i_dev.kill_matrix.bucket import Bucket
+from t2i_dev.kill_matrix.compiled_code import CompiledCode
+from t2i_dev.kill_matrix.moments import Kill
 from t2i_trainer.local import beginning_of
 
 _POLL_SECONDS = 0.001
-_LONGEST_EXTRA_SECONDS = 0.04
-_MOST_STEPS = 9
+_BEFORE_STEPS = frozenset({Phase.START, Phase.FIRST_STEP, Phase.COMPILATION})
 _DOWN = {-signal.SIGKILL, -signal.SIGTERM, ExitCode.SUCCEEDED, ExitCode.INTERRUPTED, ExitCode.PEER_LOST}
-
-
-@dataclass(frozen=True)
-class Kill:
-    """A moment to kill at: some steps and commits after the beginning, when `phase` comes, and a little later."""
-
-    phase: Phase
-    signal: signal.Signals
-    one_rank: bool
-    steps: int
-    commits: bool
-    extra_seconds: float
-
-    @property
-    def described(self) -> str:
-        """In words, for the table."""
-        whom = " of one rank" if self.one_rank else ""
-        return f"{self.signal.name}{whom}"
 
 
 @dataclass(frozen=True)
@@ -62,6 +45,7 @@ class Chain:
     name: str
     folder: Path
     bucket: Bucket
+    code: CompiledCode
     job: dict[str, Any]
     worlds: Sequence[int]
     kills: list[Killed] = field(default_factory=list)
@@ -73,12 +57,12 @@ class Chain:
         for world_size in cycle(self.worlds):
             kill = next(kills) if len(self.kills) < wanted else None
             board = Board()
+            if kill is not None and kill.cold:
+                self.code.forget()
             attempt, resumed_from = self._start(world_size, board)
             met = None if kill is None else self._await(attempt, board, kill, resumed_from)
             if kill is not None and met is not None:
-                ranks = tuple(range(world_size))
-                chosen = (random.Random(attempt.number).choice(ranks),) if kill.one_rank else ranks  # noqa: S311
-                attempt.signal(kill.signal, chosen)
+                _carry_out(kill, attempt)
             statuses = attempt.wait()
             self._look(attempt)
             if kill is not None and met is not None:
@@ -97,6 +81,7 @@ class Chain:
         number, folder = self.attempts, self.folder / f"attempt-{self.attempts:03d}"
 
         def in_rank(rank: int) -> None:
+            self.code.use(folder / "run")
             watch(board if rank == 0 else None, folder / f"samples-{rank}.jsonl", attempt=number, rank=rank)
 
         attempt = start(
@@ -111,10 +96,10 @@ class Chain:
             phase, step = board.read()
             first = step if first is None and phase >= Phase.STEP else first
             self.bucket.note()
-            early = kill.phase in {Phase.START, Phase.FIRST_STEP}
+            early = kill.phase in _BEFORE_STEPS
             far = first is not None and step >= first + kill.steps
             far = far and (self.bucket.newest > resumed_from or not kill.commits)
-            if (early or far) and self._is(phase, kill.phase):
+            if (early or far) and self._is(phase, kill):
                 time.sleep(kill.extra_seconds)
                 now, step = board.read()
                 beside = kill.phase in {Phase.UPLOAD, Phase.ROTATION}
@@ -122,10 +107,12 @@ class Chain:
             time.sleep(_POLL_SECONDS)
         return None
 
-    def _is(self, phase: Phase, wanted: Phase) -> bool:
-        if wanted is Phase.UPLOAD:
+    def _is(self, phase: Phase, kill: Kill) -> bool:
+        if kill.phase is Phase.UPLOAD:
             return self.bucket.is_uploading()
-        return self.bucket.is_rotating() if wanted is Phase.ROTATION else phase is wanted
+        if kill.phase is Phase.ROTATION:
+            return self.bucket.is_rotating()
+        return phase is kill.phase and (phase is not Phase.COMPILATION or self.code.begun() >= kill.libraries)
 
     def _look(self, attempt: Attempt) -> None:
         self.faults += [f"after attempt {attempt.number}: {fault}" for fault in self.bucket.look()]
@@ -136,19 +123,15 @@ class Chain:
     def _check_stop(self, kill: Kill, met: tuple[Phase, int], ends: tuple[int, ...]) -> None:
         """A stop on request leaves a checkpoint of the very step that it met, or a later one."""
         stopped = kill.signal is signal.SIGTERM and not kill.one_rank and ExitCode.INTERRUPTED in ends
-        if stopped and met[0] > Phase.FIRST_STEP and self.bucket.newest < met[1]:
+        if stopped and met[0] not in _BEFORE_STEPS and self.bucket.newest < met[1]:
             self.faults.append(f"a stop at step {met[1]} left step {self.bucket.newest} as the newest checkpoint")
 
 
-def random_kills(seed: int, phases: Sequence[Phase]) -> Iterator[Kill]:
-    """Yield moments for ever: every phase in turn, everything else by chance."""
-    chance = random.Random(seed)  # noqa: S311  # which moments, not secrets
-    for phase in cycle(phases):
-        yield Kill(
-            phase,
-            chance.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM)),
-            chance.random() < 1 / 3,
-            chance.randrange(_MOST_STEPS),
-            chance.random() < 2 / 3,  # most of them, so that the chain moves on
-            chance.uniform(0, _LONGEST_EXTRA_SECONDS),
-        )
+def _carry_out(kill: Kill, attempt: Attempt) -> None:
+    ranks = tuple(range(attempt.world_size))
+    if kill.one_rank:
+        attempt.signal(kill.signal, (random.Random(attempt.number).choice(ranks),))  # noqa: S311  # not secrets
+    elif kill.signal is signal.SIGKILL:
+        attempt.lose()
+    else:
+        attempt.signal(kill.signal, ranks)

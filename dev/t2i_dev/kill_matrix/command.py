@@ -21,6 +21,10 @@ killed at random moments: each phase in turn, after a random number of steps and
 of all ranks or of one. The next attempt begins where the survey of the prefix says, as the operator's would. Each
 attempt's processes are the trainer's own workers. Beside it runs the same job undisturbed.
 
+The runs are eager, but for those called compiled: a smaller UNet with `training.compile: WholeGraph`, killed while it
+compiles, when a random number of its libraries is in the cache or being written. SIGKILL takes the compiler's processes
+along. In turn the next attempt finds the cache as it was left, or none.
+
 After every kill and at the end, by code that shares nothing with the trainer's:
 
 - every committed checkpoint that was ever seen is whole (SHA-256 of every file), or was retired in favour of {retain}
@@ -36,7 +40,7 @@ After every kill and at the end, by code that shares nothing with the trainer's:
 
 def kill_matrix(
     write: Annotated[Path | None, typer.Option(help="Write the table there, as Markdown.")] = None,
-    scale: Annotated[float, typer.Option(help="Run this share of the 50 kills.")] = 1.0,
+    scale: Annotated[float, typer.Option(help="Run this share of the 56 kills.")] = 1.0,
     steps: Annotated[int, typer.Option(help="Steps of a run.")] = 90,
     seed: Annotated[int, typer.Option(help="Which random moments.")] = 1,
 ) -> None:

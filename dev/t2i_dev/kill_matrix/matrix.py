@@ -7,20 +7,26 @@ from pathlib import Path
 
 from t2i_dev.kill_matrix.board import Phase
 from t2i_dev.kill_matrix.bucket import Bucket
-from t2i_dev.kill_matrix.chain import Chain, Killed, random_kills
+from t2i_dev.kill_matrix.chain import Chain, Killed
+from t2i_dev.kill_matrix.compiled_code import CompiledCode
 from t2i_dev.kill_matrix.evidence import TOLERANCE, Losses, compare, last_weights, row_faults, rows_of, sample_faults
 from t2i_dev.kill_matrix.job import BATCH, RETAIN, Place, job_at
+from t2i_dev.kill_matrix.moments import compilation_kills, random_kills
 
-PHASES = tuple(Phase)
+EAGER_PHASES = tuple(phase for phase in Phase if phase is not Phase.COMPILATION)
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A chain to be run: always on the same world (then everything is bit-equal), or on one after the other."""
+    """A chain to be run: always on the same world (then everything is bit-equal), or on one after the other.
+
+    One that is `compiled` (training.compile: WholeGraph) is killed while it compiles, an eager one in all other phases.
+    """
 
     name: str
     worlds: Sequence[int]
     kills: int
+    compiled: bool = False
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,12 @@ class Result:
     faults: tuple[str, ...]
 
 
-PLANS = (Plan("one process", (1,), 18), Plan("two processes", (2,), 14), Plan("1, 2, 4, 1 processes", (1, 2, 4, 1), 18))
+PLANS = (
+    Plan("one process", (1,), 18),
+    Plan("two processes", (2,), 14),
+    Plan("1, 2, 4, 1 processes", (1, 2, 4, 1), 18),
+    Plan("one process, compiled", (1,), 6, compiled=True),
+)
 
 
 def run_plans(  # noqa: PLR0913  # keyword-only options of one command
@@ -43,29 +54,33 @@ def run_plans(  # noqa: PLR0913  # keyword-only options of one command
 ) -> tuple[Result, ...]:
     """Run every plan, a chain after the other until its kills are done."""
     pictures = place.prepare()
-    kills = random_kills(seed, PHASES)
-    calm: dict[int, Path] = {}
+    eager_kills = random_kills(seed, EAGER_PHASES)
+    calm: dict[tuple[int, bool], Chain] = {}
     results = []
     for plan in plans:
         left, round_ = max(1, round(plan.kills * scale)), 0
+        setting = plan.worlds[0], plan.compiled
+        if setting not in calm:
+            name = f"calm-{plan.worlds[0]}-compiled" if plan.compiled else f"calm-{plan.worlds[0]}"
+            calm[setting] = _chain(folder, place, name, plan.worlds[:1], steps, compiled=plan.compiled)
+            calm[setting].run(iter(()), 0)
+        kills = compilation_kills(seed, calm[setting].code.begun()) if plan.compiled else eager_kills
         while left > 0:
             round_ += 1
             name = f"{plan.name.replace(', ', '-').replace(' ', '-')}-{round_}"
-            chain = _chain(folder, place, name, plan.worlds, steps)
+            chain = _chain(folder, place, name, plan.worlds, steps, compiled=plan.compiled)
             chain.run(kills, left)
             left -= len(chain.kills)
-            first = plan.worlds[0]
-            if first not in calm:
-                reference = _chain(folder, place, f"calm-{first}", (first,), steps)
-                reference.run(kills, 0)
-                calm[first] = reference.bucket.root
-            results.append(_result(plan, chain, calm[first], steps, pictures))
+            results.append(_result(plan, chain, calm[setting].bucket.root, steps, pictures))
     return tuple(results)
 
 
-def _chain(folder: Path, place: Place, name: str, worlds: Sequence[int], steps: int) -> Chain:
-    bucket = Bucket(place.directory / name, RETAIN)
-    return Chain(name, folder / name, bucket, job_at(place, name, steps=steps), worlds)
+def _chain(  # noqa: PLR0913  # a chain has as many parts
+    folder: Path, place: Place, name: str, worlds: Sequence[int], steps: int, *, compiled: bool
+) -> Chain:
+    own = folder / name
+    job = job_at(place, name, steps=steps, compiled=compiled)
+    return Chain(name, own, Bucket(place.directory / name, RETAIN), CompiledCode(own / "cache"), job, worlds)
 
 
 def _result(plan: Plan, chain: Chain, calm: Path, steps: int, pictures: int) -> Result:
@@ -108,7 +123,7 @@ def table(results: Sequence[Result], steps: int, seconds: float) -> str:
     lines.append("|---|---|---|---|---|")
     met = Counter((kill.met, kill.kill.described) for kill in kills)
     columns = ("SIGKILL", "SIGKILL of one rank", "SIGTERM", "SIGTERM of one rank")
-    for phase in PHASES:
+    for phase in Phase:
         counts = " | ".join(str(met[phase, column]) for column in columns)
         lines.append(f"| {phase.name.lower().replace('_', ' ')} | {counts} |")
     return "\n".join(lines) + "\n"
