@@ -169,6 +169,9 @@ _SEEDS: Final = 5
 # What a job may ask for beside the defaults, in runs that are as healthy.
 _OTHERS: Final = (
     HealthyRun("two processes", _TWO),
+    HealthyRun(
+        "two processes that share the model", Setting(processes=2, changes={"training": {"parallelism": "FullShard"}})
+    ),
     HealthyRun("resumed after step 30", Setting(resumes=True)),
     HealthyRun(
         "epsilon, scaled linear",
