@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from t2i_api.job import JobSpec
 from t2i_api.spec_training import Precision
+from t2i_dev.small_unet import small_unet
 from t2i_trainer.data.samples import Taken
 from t2i_trainer.optim import set_learning_rate
 from t2i_trainer.step import TrainStep
@@ -25,18 +26,7 @@ if TYPE_CHECKING:
     from t2i_trainer.data.feed import Batch
 
 SAMPLES = 512
-TINY_UNET = {
-    "sample_size": 8,
-    "in_channels": 4,
-    "out_channels": 4,
-    "block_out_channels": [32, 64],
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-    "layers_per_block": 1,
-    "cross_attention_dim": 64,
-    "attention_head_dim": 8,
-    "norm_num_groups": 8,
-}
+TINY_UNET = small_unet((32, 64), text_width=64, in_channels=4, out_channels=4, attention_head_dim=8, norm_num_groups=8)
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from t2i_api.job import JobSpec
 from t2i_checkpoint.s3 import S3Store
 from t2i_checkpoint.store import Credentials
 from t2i_dev.ports import free_ports
+from t2i_dev.small_unet import small_unet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,18 +32,9 @@ if TYPE_CHECKING:
 COLOURS = ("red", "green", "blue", "yellow", "purple")
 SHAPES = ("circle", "square")
 TEXT_WIDTH = 16
-UNET = {
-    "sample_size": 8,
-    "in_channels": 12,
-    "out_channels": 12,
-    "block_out_channels": [8, 16],
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-    "layers_per_block": 1,
-    "cross_attention_dim": TEXT_WIDTH,
-    "attention_head_dim": 4,
-    "norm_num_groups": 4,
-}
+UNET = small_unet(
+    (8, 16), text_width=TEXT_WIDTH, in_channels=12, out_channels=12, attention_head_dim=4, norm_num_groups=4
+)
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from diffusers import UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
+from tests.trainer.attempts import ALONE
 
-from t2i_api.attempt import AttemptDocument, InitialWeightsDocument
+from t2i_api.attempt import InitialWeightsDocument
 from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
 from t2i_api.progress import ExitCode, Progress
 from t2i_api.status import VerdictKind
@@ -77,16 +78,7 @@ def begin(job_spec: JobSpec, tmp_path: Path) -> Callable[..., Begun]:
             verdict=VerdictKind.INFERENCE_ONLY,
             allow_partial=allow_partial,
         )
-        attempt = AttemptDocument(
-            job_name="shapes",
-            job_namespace="default",
-            job_uid="0123abcd",
-            attempt=1,
-            workers=1,
-            processes_per_worker=1,
-            initial_weights=given or None,
-            rendezvous_address="127.0.0.1",
-        )
+        attempt = ALONE.model_copy(update={"initial_weights": given or None})
         job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=job_spec)
         telemetry = Telemetry(Progress.model_validate({"attempt": 1, "world_size": 1, "target_steps": 12, **_NOW}), 4)
         pictures = CaptionedPictures(np.zeros((2, 3, 16, 16), np.uint8), ("a", "b"), "ab" * 32)

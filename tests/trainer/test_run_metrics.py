@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.trainer.attempts import ALONE
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.job import DiffusionTrainingJob, ObjectMetadata
 from t2i_api.progress import Progress
 from t2i_trainer.configuration import RunConfiguration
@@ -28,15 +28,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def described(job_spec: JobSpec, tmp_path: Path) -> dict[str, MetricFamily]:
     """The families of a run of four processes, by name."""
-    attempt = AttemptDocument(
-        job_name="shapes",
-        job_namespace="default",
-        job_uid="0123abcd",
-        attempt=1,
-        workers=2,
-        processes_per_worker=2,
-        rendezvous_address="127.0.0.1",
-    )
+    attempt = ALONE.model_copy(update={"workers": 2, "processes_per_worker": 2})
     job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=job_spec)
     progress = Progress(attempt=1, world_size=4, target_steps=12, updated_at=datetime.now(UTC))
     metrics = RunMetrics(progress, 8)

@@ -8,8 +8,8 @@ import threading
 from typing import TYPE_CHECKING, cast
 
 import pytest
+from tests.trainer.attempts import ALONE
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.job import DiffusionTrainingJob, JobSpec
 from t2i_api.progress import ExitCode
 from t2i_api.spec_training import Tracker
@@ -112,15 +112,7 @@ def test_tensorboard_files_lie_beside_the_checkpoints(job_spec: JobSpec, tmp_pat
     job = DiffusionTrainingJob.from_object(
         {"metadata": {"name": "shapes", "namespace": "default", "uid": "0123abcd"}, "spec": spec.to_wire()}
     )
-    attempt = AttemptDocument(
-        job_name="shapes",
-        job_namespace="default",
-        job_uid="0123abcd",
-        attempt=2,
-        workers=1,
-        processes_per_worker=1,
-        rendezvous_address="127.0.0.1",
-    )
+    attempt = ALONE.model_copy(update={"attempt": 2})
     store = LocalStore(tmp_path / "bucket")
     with open_trackers(RunConfiguration(job, attempt, "cpu", tmp_path / "run"), store) as trackers:
         trackers.hear(result(7))

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
+from tests.trainer.attempts import ALONE
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.findings import FindingName
 from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
 from t2i_api.progress import ExitCode, Progress
@@ -108,15 +108,6 @@ def watching(job_spec: JobSpec, tmp_path: Path) -> Watching:
         changes = {name: getattr(job_spec, name).model_copy(update=fields) for name, fields in groups.items()}
         spec = job_spec.model_copy(update=changes)
         job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=spec)
-        attempt = AttemptDocument(
-            job_name="shapes",
-            job_namespace="default",
-            job_uid="0123abcd",
-            attempt=1,
-            workers=1,
-            processes_per_worker=1,
-            rendezvous_address="127.0.0.1",
-        )
         world = World(Accelerator(cpu=True), rank=rank, local_rank=rank, size=1, device=CPU)
         telemetry = Telemetry(Progress(attempt=1, world_size=1, target_steps=12, updated_at=datetime.now(UTC)), 4)
         unet = build_unet(spec, CPU)
@@ -127,7 +118,7 @@ def watching(job_spec: JobSpec, tmp_path: Path) -> Watching:
         metrics = MetricsLog()
         store = open_store(spec.checkpoint.uri)
         prepared = Prepared(store, state, feed, null.new_empty(0, TOKENS, WIDTH), facts, "0" * 64, metrics)
-        watch = Watch(RunConfiguration(job, attempt, "cpu", tmp_path), world, telemetry, prepared)
+        watch = Watch(RunConfiguration(job, ALONE, "cpu", tmp_path), world, telemetry, prepared)
         return Watched(watch, state, metrics, telemetry, feed)
 
     return build

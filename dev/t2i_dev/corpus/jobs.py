@@ -6,25 +6,13 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from t2i_api.presets import PRESETS
+from t2i_dev.small_unet import small_unet
 
 SEED: Final = 7
 GLOBAL_BATCH_SIZE: Final = 8
 LATENT_SCALE: Final = 0.18215  # of the VAE of SD 1.x and 2.x, and what a job assumes
 
-TINY_UNET: Final[Mapping[str, Any]] = MappingProxyType(
-    {
-        "sample_size": 8,
-        "in_channels": 3,
-        "out_channels": 3,
-        "block_out_channels": [8, 16],
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-        "layers_per_block": 1,
-        "cross_attention_dim": 16,
-        "attention_head_dim": 2,
-        "norm_num_groups": 4,
-    }
-)
+TINY_UNET: Final[Mapping[str, Any]] = MappingProxyType(small_unet((8, 16), text_width=16, norm_num_groups=4))
 # Self-attention blocks, whose parameters had other names before Diffusers 0.15.
 ATTENTION_UNET: Final[Mapping[str, Any]] = MappingProxyType(
     {

@@ -22,6 +22,7 @@ from t2i_checkpoint.store import Store, StoreError
 from t2i_checkpoint.wanted import meaning_from, model_config_sha256
 from t2i_dev.crash.scenario import Objects, changed
 from t2i_dev.faults import Fault, S3Request
+from t2i_dev.small_unet import small_unet
 from t2i_trainer.checkpointing.retention import retire_checkpoints
 from t2i_trainer.checkpointing.save import RunFacts, save_checkpoint
 from t2i_trainer.checkpointing.state import TrainingState, weights_sha256
@@ -43,20 +44,7 @@ CANARIES: Objects = {
 }
 _SPEC = {
     "model": {
-        "unet": {
-            "config": {
-                "sample_size": 8,
-                "in_channels": 3,
-                "out_channels": 3,
-                "block_out_channels": [4, 8],
-                "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-                "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-                "layers_per_block": 1,
-                "cross_attention_dim": 6,
-                "attention_head_dim": 2,
-                "norm_num_groups": 2,
-            }
-        },
+        "unet": {"config": small_unet((4, 8), text_width=6)},
         "textEncoder": {"uri": "s3://t2i/encoder", "maxTokens": 8},
     },
     "data": {"uri": "s3://t2i/data", "resolution": 8},

@@ -5,22 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from t2i_dev import captioned_set
+from t2i_dev.small_unet import small_unet
 
 RETAIN = 2
 BATCH = 4
 
-_UNET: dict[str, Any] = {
-    "sample_size": 8,
-    "in_channels": 3,
-    "out_channels": 3,
-    "block_out_channels": [4, 8],
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-    "layers_per_block": 1,
-    "cross_attention_dim": captioned_set.TEXT_WIDTH,
-    "attention_head_dim": 2,
-    "norm_num_groups": 2,
-}
+_UNET = small_unet((4, 8), text_width=captioned_set.TEXT_WIDTH)
 # A compiler takes a minute and a half for the one above, on two cores.
 _ONE_LEVEL: dict[str, Any] = {
     "block_out_channels": [4],

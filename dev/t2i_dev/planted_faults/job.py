@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from t2i_dev import captioned_set
+from t2i_dev.small_unet import small_unet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,15 +62,12 @@ def job_at(shared: Path, bucket: Path, setting: Setting, *, steps: int = STEPS) 
 
 
 def _unet(channels: int) -> dict[str, Any]:
-    return {
-        "sample_size": captioned_set.SIDE // _UNSHUFFLE,
-        "in_channels": channels,
-        "out_channels": channels,
-        "block_out_channels": [24, 48],
-        "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-        "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-        "layers_per_block": 1,
-        "cross_attention_dim": captioned_set.TEXT_WIDTH,
-        "attention_head_dim": 4,
-        "norm_num_groups": 8,
-    }
+    return small_unet(
+        (24, 48),
+        text_width=captioned_set.TEXT_WIDTH,
+        sample_size=captioned_set.SIDE // _UNSHUFFLE,
+        in_channels=channels,
+        out_channels=channels,
+        attention_head_dim=4,
+        norm_num_groups=8,
+    )

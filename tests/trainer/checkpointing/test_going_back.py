@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from accelerate import Accelerator
+from tests.trainer.attempts import ALONE
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.findings import Finding, FindingName, Severity
 from t2i_api.job import DiffusionTrainingJob, ObjectMetadata
 from t2i_api.progress import ExitCode
@@ -65,15 +65,7 @@ def test_the_newest_whole_checkpoint_from_before_is_chosen(keys: list[str], befo
 @pytest.fixture
 def configuration(bench: Bench) -> RunConfiguration:
     job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=bench.spec)
-    attempt = AttemptDocument(
-        job_name="shapes",
-        job_namespace="default",
-        job_uid="0123abcd",
-        attempt=2,
-        workers=1,
-        processes_per_worker=1,
-        rendezvous_address="127.0.0.1",
-    )
+    attempt = ALONE.model_copy(update={"attempt": 2})
     return RunConfiguration(job, attempt, "cpu", bench.scratch / "run")
 
 

@@ -15,8 +15,8 @@ import psutil
 import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
+from tests.trainer.attempts import ALONE
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import ExitCode, Progress
 from t2i_checkpoint import layout
@@ -104,18 +104,7 @@ def run(bench: Bench) -> Iterator[Run]:
             "spec": {**bench.spec.to_wire(), "checkpoint": {"uri": bench.store.uri, "everySteps": 1, "retain": 2}},
         }
     )
-    attempt = AttemptDocument(
-        job_name="tiny",
-        job_namespace="default",
-        job_uid="0123abcd-0000",
-        attempt=1,
-        workers=1,
-        processes_per_worker=1,
-        rendezvous_address="127.0.0.1",
-        rendezvous_port=1,
-        metrics_port=1,
-    )
-    configuration = RunConfiguration(job, attempt, "cpu", bench.scratch / "run")
+    configuration = RunConfiguration(job, ALONE, "cpu", bench.scratch / "run")
     accelerator: Any = None
     world = World(accelerator, 0, 0, 1, torch.device("cpu"))
     telemetry = Telemetry(Progress(attempt=1, world_size=1, target_steps=9, updated_at=datetime.now(UTC)), 4)

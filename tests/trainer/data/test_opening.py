@@ -9,9 +9,9 @@ import pytest
 import torch
 from accelerate import Accelerator
 from pyarrow import parquet
+from tests.trainer.attempts import ALONE
 from tests.trainer.data.parquet_files import table_of
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.data.opening import Opener, TrainingData
@@ -28,19 +28,10 @@ def train_on(workshop: Any, uri: str, run_directory: Path) -> TrainingData:
     """Open a data URI as a process alone in its pod does."""
     document = workshop.spec.to_wire()
     document["data"]["uri"] = uri
-    attempt = AttemptDocument(
-        job_name="shapes",
-        job_namespace="default",
-        job_uid="0123abcd",
-        attempt=1,
-        workers=1,
-        processes_per_worker=1,
-        rendezvous_address="127.0.0.1",
-    )
     job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=JobSpec.model_validate(document))
     encoders = workshop.encoders
     return Opener(
-        RunConfiguration(job, attempt, "cpu", run_directory),
+        RunConfiguration(job, ALONE, "cpu", run_directory),
         World(Accelerator(cpu=True), rank=0, local_rank=0, size=1, device=CPU),
         workshop.models,
         encoders.text,

@@ -27,6 +27,7 @@ from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import Manifest, read_manifest
 from t2i_dev.ports import free_ports
+from t2i_dev.small_unet import small_unet
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,18 +40,7 @@ EVERY = 10
 UID = "0123abcd-0000-4000-8000-000000000000"
 
 
-UNET: dict[str, Any] = {
-    "sample_size": 8,
-    "in_channels": 3,
-    "out_channels": 3,
-    "block_out_channels": [8, 16],
-    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
-    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
-    "layers_per_block": 1,
-    "cross_attention_dim": 16,
-    "attention_head_dim": 4,
-    "norm_num_groups": 4,
-}
+UNET = small_unet((8, 16), text_width=16, attention_head_dim=4, norm_num_groups=4)
 
 
 @pytest.fixture(scope="session")
