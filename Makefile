@@ -4,6 +4,8 @@ SHELL := /bin/bash
 UV := $(shell command -v uv || echo .tools/bin/uv)
 UV_VERSION := 0.13.9
 RUN := $(UV) run --frozen --no-sync
+# Where a machine sets it, each of hundreds of processes would compile torch and Diffusers anew: 15 s instead of 5.
+unexport PYTHONDONTWRITEBYTECODE
 CRD := crds/training.t2i.dev_diffusiontrainingjobs.yaml
 # Shared by the checkouts of this machine, one at a time: a fresh clone is checked in seconds.
 TYPES_CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/t2i-operator/mypy
