@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import tarfile
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -123,6 +124,20 @@ def test_a_finished_set_is_left_alone_and_another_one_is_refused(
     with pytest.raises(TrainerError, match="samplesPerShard: 4, there 3"):
         workshop.encode(store, samples_per_shard=4)
     assert tree(tmp_path / "out") == {name: digest for name, digest in before.items() if name != INDEX}
+
+
+def test_captions_of_another_field_are_never_mixed_in(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    """Regression: metadata.jsonl stays the same file, so that a broken-off set was gone on with by another field."""
+    workshop, store = make_workshop("pixels"), LocalStore(tmp_path / "out")
+    rows = [json.loads(line) for line in (workshop.source / "metadata.jsonl").read_text().splitlines()]
+    both = "\n".join(json.dumps({**row, "title": "another"}) for row in rows)
+    (workshop.source / "metadata.jsonl").write_text(both)
+    workshop.encode(store)
+    store.delete([INDEX])
+    data = workshop.spec.data.model_copy(update={"caption_field": "title"})
+    other = replace(workshop, spec=workshop.spec.model_copy(update={"data": data}))
+    with pytest.raises(TrainerError, match=r"captionField: title, there text.*Nothing was changed"):
+        other.encode(store)
 
 
 def test_a_broken_picture_ends_the_run_or_is_counted(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:

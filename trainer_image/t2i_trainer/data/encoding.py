@@ -67,6 +67,8 @@ def recipe_of(
         shape, sample_bytes = (2 * channels, height, breadth), 2 * 2 * channels * height * breadth
     return Recipe(
         source_sha256=source.sha256,
+        image_field=spec.data.image_field,
+        caption_field=spec.data.caption_field,
         content=Content.PIXELS if encoders.vae is None else Content.MOMENTS,
         resolution=resolution,
         sample_shape=shape,

@@ -56,6 +56,8 @@ class Recipe(_Model):
     """
 
     source_sha256: Sha256
+    image_field: str = "file_name"
+    caption_field: str = "text"
     content: Content
     resolution: Size
     sample_shape: tuple[Size, Size, Size]
