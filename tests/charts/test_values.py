@@ -67,6 +67,7 @@ def refused(helm: Helm, chart: Path) -> Callable[[dict[str, Any]], str]:
         ({"volumes": [{"name": "tmp", "emptyDir": {}}]}, "volumes"),
         ({"volumes": [{"name": "x", "hostPath": {"path": "/"}}]}, "hostPath"),
         ({"extraObjects": [{"kind": "ConfigMap"}]}, "extraObjects"),
+        ({"alerts": {"T2IGPUIdle": None}}, "T2IGPUIdle"),  # null takes the key away; enabled: false is the switch
     ],
     ids=json.dumps,
 )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -111,3 +113,16 @@ def test_the_hash_sees_a_single_changed_bit() -> None:
     with torch.no_grad():
         net.last.bias[0] = torch.nextafter(net.last.bias[0], torch.tensor(9.0))
     assert weights_sha256(net) != before
+
+
+def test_the_hash_is_the_documented_sum_however_it_is_cut() -> None:
+    """Manifests hold it: another order of adding up on another device must not give another hash."""
+    torch.manual_seed(3)
+    layer = torch.nn.Linear(1100, 1000, bias=False)
+    words = layer.weight.detach().view(-1).view(torch.int32).numpy().astype(np.int64).view(np.uint64)
+    block = 2**20
+    factors = np.arange(block, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
+    parts = (words[start : start + block] for start in range(0, len(words), block))
+    sums = np.stack([(part * factors[: len(part)]).sum(dtype=np.uint64) for part in parts])
+    digest = hashlib.sha256(b"weight torch.float32 (1000, 1100)\n" + sums.tobytes())
+    assert weights_sha256(layer) == digest.hexdigest()
