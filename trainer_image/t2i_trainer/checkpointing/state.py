@@ -146,10 +146,10 @@ def _checksums(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
 def _weighted_sum(block: torch.Tensor) -> torch.Tensor:
     factors = _odd_numbers(block.device)
     length = _STRETCH if block.device.type == "cpu" else _BLOCK  # a GPU loses more by more launches
-    parts = [
-        (factors[start : start + length][: part.numel()] * part).sum()
-        for start, part in zip(range(0, block.numel(), length), block.split(length), strict=True)
-    ]
+    parts = []
+    for start in range(0, block.numel(), length):
+        part = block[start : start + length]
+        parts.append((factors[start : start + part.numel()] * part).sum())
     return torch.stack(parts).sum()
 
 
