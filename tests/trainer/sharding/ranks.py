@@ -1,4 +1,8 @@
-"""Processes that form a world as torchrun tells them to; forked, since importing torch and Diffusers takes longer."""
+"""Processes that form a world as torchrun tells them to, each started afresh.
+
+Forked from a process that has run other tests, they would inherit what those left in torch.distributed and Accelerate:
+a rank then found itself in no group of the mesh.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,10 @@ import sys
 import traceback
 from typing import TYPE_CHECKING
 
+import pytest
 import torch
 
+from t2i_dev.paths import repository_root
 from t2i_dev.ports import free_ports
 
 if TYPE_CHECKING:
@@ -21,11 +27,13 @@ SECONDS = 240
 
 def run_ranks(work: Callable[[Path], None], folder: Path, size: int) -> None:
     """Run `work(folder)` in each rank of a world; what the ranks said fails the test with them."""
-    context = multiprocessing.get_context("fork")
+    context = multiprocessing.get_context("spawn")
     port = str(free_ports(1)[0])
     ranks = [context.Process(target=_rank, args=(work, folder, number, size, port)) for number in range(size)]
-    for each in ranks:
-        each.start()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(repository_root())  # where a fresh process finds `tests`
+        for each in ranks:
+            each.start()
     for each in ranks:
         each.join(SECONDS)
     statuses = [each.exitcode for each in ranks]
@@ -45,7 +53,7 @@ def _rank(work: Callable[[Path], None], folder: Path, number: int, size: int, po
         OMP_NUM_THREADS="1",
         T2I_DEVICE="cpu",
     )
-    torch.set_num_threads(1)  # threads of the tests' own process do not survive a fork
+    torch.set_num_threads(1)
     output = os.open(folder / f"rank-{number}.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(output, descriptor)
