@@ -33,7 +33,7 @@ from t2i_trainer.interruption import Interruption
 from t2i_trainer.model import build_unet
 from t2i_trainer.optim import build_optimizer
 from t2i_trainer.sample import draw_pictures
-from t2i_trainer.sharding import shard
+from t2i_trainer.sharding import shard, shards
 from t2i_trainer.shares import gathered, help_gathering, is_sharded, share_of, whole
 from t2i_trainer.step import TrainStep
 from t2i_trainer.world import World, make_deterministic
@@ -124,7 +124,7 @@ def _step(spec: JobSpec, world: World, parallelism: Parallelism, seed: int = 0) 
     spec = spec.model_copy(update={"training": training})
     unet = build_unet(spec, world.device)
     average = copy_for_average(unet)
-    if parallelism is Parallelism.FULL_SHARD:
+    if shards(training, world):
         for module in (average, unet):
             shard(module, training, world)
     ema = training.ema

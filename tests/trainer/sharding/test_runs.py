@@ -40,6 +40,7 @@ def test_losses_and_evaluation_are_those_of_the_run_that_holds_the_model_whole(r
     sharded, whole = runs.sharded.rows(), runs.whole.rows()
     assert list(sharded) == list(whole) == list(range(1, STEPS + 1))
     assert losses(runs.sharded) == pytest.approx(losses(runs.whole), rel=ROUNDING)
+    assert losses(runs.sharded) != losses(runs.whole), "nothing was shared: other convolutions end in other last bits"
     evaluated = {step: row["evaluation"] for step, row in whole.items() if "evaluation" in row}
     assert len(evaluated) > 2
     for step, evaluation in evaluated.items():
