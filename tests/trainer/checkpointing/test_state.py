@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.optimizer import optimizer_fault
@@ -115,14 +117,51 @@ def test_the_hash_sees_a_single_changed_bit() -> None:
     assert weights_sha256(net) != before
 
 
-def test_the_hash_is_the_documented_sum_however_it_is_cut() -> None:
-    """Manifests hold it: another order of adding up on another device must not give another hash."""
+@pytest.mark.parametrize("rows", [2000, 2001])
+def test_the_hash_is_the_documented_sum_however_it_is_cut(rows: int) -> None:
+    """Ranks compare it: another order of adding up on another device must not give another hash."""
     torch.manual_seed(3)
-    layer = torch.nn.Linear(1100, 1000, bias=False)
-    words = layer.weight.detach().view(-1).view(torch.int32).numpy().astype(np.int64).view(np.uint64)
+    layer = torch.nn.Linear(1101, rows, bias=False)
+    halves = layer.weight.detach().view(-1).numpy().view(np.uint32)
+    words = np.append(halves, np.zeros(len(halves) % 2, np.uint32)).view(np.int64)
+    folded = (words ^ (words >> 32)).view(np.uint64)
     block = 2**20
     factors = np.arange(block, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
-    parts = (words[start : start + block] for start in range(0, len(words), block))
+    parts = (folded[start : start + block] for start in range(0, len(folded), block))
     sums = np.stack([(part * factors[: len(part)]).sum(dtype=np.uint64) for part in parts])
-    digest = hashlib.sha256(b"weight torch.float32 (1000, 1100)\n" + sums.tobytes())
+    digest = hashlib.sha256(f"weight torch.float32 ({rows}, 1101)\n".encode() + sums.tobytes())
     assert weights_sha256(layer) == digest.hexdigest()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.int8])
+@settings(max_examples=30, deadline=None)
+@given(size=st.integers(1, 9), bit=st.integers(0, 2**20))
+def test_the_hash_sees_any_single_bit_of_any_type(dtype: torch.dtype, size: int, bit: int) -> None:
+    held = torch.zeros(size, dtype=dtype)
+    before = weights_sha256(holding(held))
+    octets = held.view(torch.uint8)
+    octets[bit // 8 % octets.numel()] |= 1 << bit % 8
+    assert weights_sha256(holding(held)) != before
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+def test_the_hash_sees_signs_that_changed_together(step: int) -> None:
+    """A product of 32-bit words keeps of a sign nothing but a sign: two of them cancelled out."""
+    held = torch.rand(64) + 1
+    hashes = {weights_sha256(holding(held))}
+    for first in range(0, 60, step):
+        flipped = held.clone()
+        flipped[[first, first + step]] *= -1
+        hashes.add(weights_sha256(holding(flipped)))
+    assert len(hashes) == 1 + len(range(0, 60, step))
+
+
+def test_the_hash_does_not_ask_where_a_tensor_lies() -> None:
+    numbers = torch.arange(9.0)
+    assert weights_sha256(holding(numbers[1:])) == weights_sha256(holding(numbers[1:].clone()))
+
+
+def holding(tensor: torch.Tensor) -> torch.nn.Module:
+    module = torch.nn.Module()
+    module.register_buffer("held", tensor)
+    return module

@@ -7,6 +7,7 @@ https://github.com/huggingface/safetensors writes them (a test holds both agains
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from t2i_checkpoint.architecture import Architecture
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from t2i_trainer.checkpointing.order import ChannelsLast
 
 # In the order in which the library lays them out.
 _DTYPES = {
@@ -59,10 +62,24 @@ class FilePlan:
     places: tuple[Place, ...]
     size: int
 
-    @property
+    @functools.cached_property
     def fingerprint(self) -> str:
         """Fingerprint of the names and shapes."""
         return Architecture.from_shapes({place.name: place.shape for place in self.places}).fingerprint()
+
+    def is_for(self, tensors: Mapping[str, torch.Tensor]) -> bool:
+        """Whether `plan_file` of these tensors gives this very plan: same names, types and shapes."""
+        planned = {place.name: (place.dtype, place.shape) for place in self.places}
+        return planned == {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in tensors.items()}
+
+
+@dataclass(frozen=True)
+class LaidFile:
+    """A file of `plan` that lies at the path `source`, but for tensors that still lie channels-last there."""
+
+    source: str
+    plan: FilePlan
+    channels_last: tuple[ChannelsLast, ...] = ()
 
 
 def plan_file(tensors: Mapping[str, torch.Tensor]) -> FilePlan:

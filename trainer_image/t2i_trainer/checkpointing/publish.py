@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
 from t2i_checkpoint.manifest import Manifest, commit, read_manifest
+from t2i_trainer.checkpointing.row_major import make_row_major
 from t2i_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def publish(store: Store, order: SaveOrder) -> Manifest:
     files = []
     for file in order.manifest.files:
         source = Path(order.sources[file.path])
+        make_row_major(source, order.channels_last.get(file.path, ()))
         files.append(file.model_copy(update={"sha256": sha256_of(source)}))
         store.upload(f"{folder}/{file.path}", source)
     store.put(layout.METRICS, Path(order.metrics).read_bytes())

@@ -6,6 +6,7 @@ brings the files to the store.
 
 from __future__ import annotations
 
+import functools
 import shutil
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,12 +16,12 @@ from typing import TYPE_CHECKING
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
 from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest, ManifestFile, RankFacts
-from t2i_trainer.checkpointing.file_plan import FilePlan, plan_file
+from t2i_trainer.checkpointing.file_plan import FilePlan, LaidFile, plan_file
 from t2i_trainer.checkpointing.order import UNKNOWN_SHA256, SaveOrder
 from t2i_trainer.checkpointing.publish import publish
 from t2i_trainer.checkpointing.state import TrainingState, read_tensors, tensor_files, weights_sha256, write_tensors
 from t2i_trainer.failures import TrainerError
-from t2i_trainer.model import architecture_of, write_config
+from t2i_trainer.model import write_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,13 +85,12 @@ def save_checkpoint(  # noqa: PLR0913  # keyword-only, few call sites
     saves by `saver.py`, which publishes the same bytes in the background.
     """
     shutil.rmtree(directory, ignore_errors=True)
-    plans = {}
+    files = {}
     for path, tensors in tensor_files(state).items():
         write_tensors(directory / path, tensors)
-        plans[path] = plan_file(tensors)
-    sources = {path: str(directory / path) for path in plans}
+        files[path] = LaidFile(str(directory / path), plan_file(tensors))
     order = make_order(
-        directory, sources, plans, state=state, trainer_state=trainer_state, facts=facts, ranks=ranks, metrics=metrics
+        directory, files, state=state, trainer_state=trainer_state, facts=facts, ranks=ranks, metrics=metrics
     )
     manifest = publish(store, order)
     shutil.rmtree(directory, ignore_errors=True)
@@ -99,8 +99,7 @@ def save_checkpoint(  # noqa: PLR0913  # keyword-only, few call sites
 
 def make_order(  # noqa: PLR0913  # keyword-only, two call sites
     directory: Path,
-    sources: Mapping[str, str],
-    plans: Mapping[str, FilePlan],
+    files: Mapping[str, LaidFile],
     *,
     state: TrainingState,
     trainer_state: TrainerState,
@@ -109,16 +108,23 @@ def make_order(  # noqa: PLR0913  # keyword-only, two call sites
     metrics: bytes,
     retain: int = 1,
 ) -> SaveOrder:
-    """Write the small files into `directory` and say what is to be published; `sources` are the files of `plans`."""
+    """Write the small files into `directory` and say what is to be published; `files` by path in the checkpoint."""
     small = _write_small_files(directory, state, trainer_state, facts)
     (directory / layout.METRICS).write_bytes(metrics)
     listed = [
-        *(_listed(path, plan.size, len(plan.header), plan.fingerprint) for path, plan in plans.items()),
+        *(_listed_tensors(path, file.plan) for path, file in files.items()),
         *(_listed_small(directory, path) for path in small),
     ]
     return SaveOrder(
-        manifest=_manifest(state, facts, tuple(sorted(listed, key=lambda file: file.path)), ranks),
-        sources={**sources, **{path: str(directory / path) for path in small}},
+        manifest=_manifest(
+            state,
+            facts,
+            files[layout.WEIGHTS].plan.fingerprint,
+            tuple(sorted(listed, key=lambda file: file.path)),
+            ranks,
+        ),
+        sources={path: file.source for path, file in files.items()} | {path: str(directory / path) for path in small},
+        channels_last={path: file.channels_last for path, file in files.items()},
         metrics=str(directory / layout.METRICS),
         retain=retain,
     )
@@ -139,8 +145,11 @@ def _listed_small(directory: Path, path: str) -> ManifestFile:
     size = (directory / path).stat().st_size
     if not path.endswith(".safetensors"):
         return _listed(path, size)
-    plan = plan_file(read_tensors(directory / path))
-    return _listed(path, size, len(plan.header), plan.fingerprint)
+    return _listed_tensors(path, plan_file(read_tensors(directory / path)))
+
+
+def _listed_tensors(path: str, plan: FilePlan) -> ManifestFile:
+    return _listed(path, plan.size, len(plan.header), plan.fingerprint)
 
 
 def _listed(path: str, size: int, header_bytes: int | None = None, fingerprint: str | None = None) -> ManifestFile:
@@ -154,16 +163,19 @@ def _listed(path: str, size: int, header_bytes: int | None = None, fingerprint: 
 
 
 def _manifest(
-    state: TrainingState, facts: RunFacts, files: tuple[ManifestFile, ...], ranks: tuple[RankFacts, ...]
+    state: TrainingState,
+    facts: RunFacts,
+    fingerprint: str,
+    files: tuple[ManifestFile, ...],
+    ranks: tuple[RankFacts, ...],
 ) -> Manifest:
-    architecture = architecture_of(state.unet)
     seen = state.step * facts.global_batch_size
     return Manifest(
         step=state.step,
         writer=facts.writer,
         created_at=datetime.now(UTC),
         files=files,
-        architecture_fingerprint=architecture.fingerprint(),
+        architecture_fingerprint=fingerprint,
         parameter_order=tuple(name for name, _ in state.unet.named_parameters()),
         samples_seen=seen,
         epoch=seen // facts.dataset_size,
@@ -175,8 +187,13 @@ def _manifest(
         noise_schedule=facts.meaning.noise_schedule,
         latent_scale=facts.meaning.latent_scale,
         null_embedding_sha256=facts.meaning.null_embedding_sha256,
-        library_versions={name: version(name) for name in _LIBRARIES},
+        library_versions=_library_versions(),
         ranks=ranks,
         model_config_sha256=facts.model_config_sha256,
         initial_weights=facts.initial_weights,
     )
+
+
+@functools.cache
+def _library_versions() -> dict[str, str]:
+    return {name: version(name) for name in _LIBRARIES}

@@ -160,8 +160,7 @@ class Saver:
         shutil.rmtree(self._scratch, ignore_errors=True)
         order = make_order(
             self._scratch,
-            {path: file.source for path, file in self._snapshot.files.items()},
-            {path: file.plan for path, file in self._snapshot.files.items()},
+            {path: file.laid for path, file in self._snapshot.files.items()},
             state=state,
             trainer_state=trainer_state,
             facts=facts,

@@ -2,7 +2,8 @@
 
 `memfd_create` makes them: counted as this container's memory, but not bounded by the 64 MiB of a pod's `/dev/shm`.
 Where the container has no room for them they lie in the run's directory instead. They are made once, page-locked where
-there is a GPU, and filled anew by every save.
+there is a GPU, and filled anew by every save: safetensors files but for convolutions that lie channels-last, which
+`row_major.py` turns where time is not training's.
 """
 
 from __future__ import annotations
@@ -16,19 +17,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from t2i_api.progress import ExitCode
-from t2i_trainer.checkpointing.file_plan import FilePlan, plan_file
+from t2i_trainer.checkpointing.file_plan import FilePlan, LaidFile, Place, plan_file
+from t2i_trainer.checkpointing.order import ChannelsLast
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.memory import available_bytes
 from t2i_trainer.shares import whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 logger = logging.getLogger("t2i_trainer")
 
 # Of what is available; the rest is for what training has not asked for yet.
 _SHARE_OF_MEMORY = 0.6
+_PICTURE_DIMENSIONS = 4
 
 
 @dataclass
@@ -39,12 +42,13 @@ class SharedFile:
     descriptor: int
     memory: mmap.mmap
     views: dict[str, torch.Tensor]
+    channels_last: tuple[ChannelsLast, ...] = ()
     pinned: bool = False
 
     @property
-    def source(self) -> str:
-        """The path by which a process that has inherited the descriptor opens it."""
-        return f"/proc/self/fd/{self.descriptor}"
+    def laid(self) -> LaidFile:
+        """The file for a process that has inherited the descriptor."""
+        return LaidFile(f"/proc/self/fd/{self.descriptor}", self.plan, self.channels_last)
 
 
 class Snapshot:
@@ -62,15 +66,16 @@ class Snapshot:
         Of sharded tensors every rank gives its share meanwhile (`help_gathering`). Raises OSError where neither memory
         nor directory has the room.
         """
-        plans = {path: plan_file(held) for path, held in tensors.items()}
         if not self.files:
-            self._allocate(plans)
-        if {path: file.plan for path, file in self.files.items()} != plans:
+            self._allocate(tensors)
+        if tensors.keys() != self.files.keys() or not all(
+            file.plan.is_for(tensors[path]) for path, file in self.files.items()
+        ):
             raise TrainerError(ExitCode.CRASHED, "names or shapes of what a checkpoint holds changed within the run")
         for path, held in tensors.items():
             file = self.files[path]
             for name, tensor in held.items():
-                file.views[name].copy_(whole(tensor.detach()), non_blocking=file.pinned)
+                file.views[name].copy_(whole(tensor), non_blocking=file.pinned)
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
 
@@ -83,7 +88,8 @@ class Snapshot:
             os.close(file.descriptor)
         self.files.clear()
 
-    def _allocate(self, plans: Mapping[str, FilePlan]) -> None:
+    def _allocate(self, tensors: Mapping[str, Mapping[str, torch.Tensor]]) -> None:
+        plans = {path: plan_file(held) for path, held in tensors.items()}
         needed = sum(plan.size for plan in plans.values())
         room = available_bytes()
         in_memory = hasattr(os, "memfd_create") and needed <= room * _SHARE_OF_MEMORY
@@ -98,7 +104,8 @@ class Snapshot:
             descriptor = self._memory(path, plan.size) if in_memory else self._unnamed(path, plan.size)
             memory = mmap.mmap(descriptor, plan.size)
             memory[: len(plan.header)] = plan.header
-            file = SharedFile(plan, descriptor, memory, _views(plan, memory))
+            turned = [place for place in plan.places if _is_channels_last(tensors[path][place.name])]
+            file = SharedFile(plan, descriptor, memory, _views(plan, memory, turned), tuple(map(_to_turn, turned)))
             file.pinned = in_memory and self._device.type == "cuda" and _pin(file)
             self.files[path] = file
 
@@ -117,8 +124,8 @@ class Snapshot:
         return descriptor
 
 
-def _views(plan: FilePlan, memory: mmap.mmap) -> dict[str, torch.Tensor]:
-    return {
+def _views(plan: FilePlan, memory: mmap.mmap, turned: Sequence[Place]) -> dict[str, torch.Tensor]:
+    views = {
         place.name: torch.frombuffer(memory, dtype=place.dtype, count=place.count, offset=place.offset).view(
             place.shape
         )
@@ -126,6 +133,20 @@ def _views(plan: FilePlan, memory: mmap.mmap) -> dict[str, torch.Tensor]:
         else torch.empty(place.shape, dtype=place.dtype)
         for place in plan.places
     }
+    for place in turned:
+        filters, channels, height, width = place.shape
+        views[place.name] = views[place.name].view(filters, height, width, channels).permute(0, 3, 1, 2)
+    return views
+
+
+def _is_channels_last(tensor: torch.Tensor) -> bool:
+    """Whether it lies so, and row-major order would be another one."""
+    four = tensor.ndim == _PICTURE_DIMENSIONS and tensor.numel() > 0
+    return four and tensor.is_contiguous(memory_format=torch.channels_last) and not tensor.is_contiguous()
+
+
+def _to_turn(place: Place) -> ChannelsLast:
+    return ChannelsLast(offset=place.offset, item_bytes=place.dtype.itemsize, shape=place.shape)
 
 
 def _address(file: SharedFile) -> int:
