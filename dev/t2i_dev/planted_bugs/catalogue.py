@@ -14,10 +14,10 @@ _SAVING = (
         (
             Edit(
                 f"{_TRAINER}/save.py",
-                "    shutil.rmtree(directory, ignore_errors=True)\n    plans = {}\n",
+                "    shutil.rmtree(directory, ignore_errors=True)\n    files = {}\n",
                 "    for old in [info.key for info in store.list('checkpoints/step-')]:\n"
                 "        store.delete([old])\n"
-                "    shutil.rmtree(directory, ignore_errors=True)\n    plans = {}\n",
+                "    shutil.rmtree(directory, ignore_errors=True)\n    files = {}\n",
             ),
         ),
         (cell("save", "killed before"),),
