@@ -13,10 +13,10 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import ProjectConfiguration
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import Progress
 from t2i_checkpoint.wanted import meaning_from
+from t2i_dev.lone_attempt import ALONE
 from t2i_dev.s3_server import REGION, S3Server
 from t2i_trainer.checkpointing.save import RunFacts
 from t2i_trainer.checkpointing.saver import Saver
@@ -56,19 +56,8 @@ class TwoSavers:
             meaning=meaning_from(spec, embedding_sha256(NULL)),
             null_embedding=NULL,
         )
-        attempt = AttemptDocument(
-            job_name="bench",
-            job_namespace="default",
-            job_uid="0123abcd-0000",
-            attempt=1,
-            workers=1,
-            processes_per_worker=1,
-            rendezvous_address="127.0.0.1",
-            rendezvous_port=1,
-            metrics_port=1,
-        )
         device: Any = self._device.type
-        configuration = RunConfiguration(self._job, attempt, device, scratch / "run")
+        configuration = RunConfiguration(self._job, ALONE, device, scratch / "run")
         nobody: Any = None
         telemetry = Telemetry(Progress(attempt=1, world_size=1, target_steps=1, updated_at=datetime.now(UTC)), 4)
         self.saver = Saver(configuration, World(nobody, 0, 0, 1, self._device), telemetry)

@@ -16,10 +16,10 @@ from accelerate.state import AcceleratorState
 from diffusers import AutoencoderKL
 from PIL import Image, ImageDraw
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import Progress
 from t2i_api.spec_training import Precision
+from t2i_dev.lone_attempt import ALONE
 from t2i_dev.story.text_encoder import write_text_encoder
 from t2i_trainer.checkpointing.saver import Saver
 from t2i_trainer.configuration import RunConfiguration
@@ -163,18 +163,9 @@ def job_of(folder: Path, case: Case) -> DiffusionTrainingJob:
 
 def make_run(folder: Path, case: Case, *, name: str = "run", step: int = PAST_THE_GATE) -> Run:
     """Return our loop, ready for the step after `step`; `name` tells runs of one process apart."""
-    attempt = AttemptDocument(
-        job_name="bench",
-        job_namespace="default",
-        job_uid="0123abcd",
-        attempt=1,
-        workers=1,
-        processes_per_worker=1,
-        rendezvous_address="127.0.0.1",
-    )
     run_directory = folder / f"{name}-{case.name}"
     run_directory.mkdir()
-    configuration = RunConfiguration(job_of(folder, case), attempt, "cpu", run_directory)
+    configuration = RunConfiguration(job_of(folder, case), ALONE, "cpu", run_directory)
     world = World(accelerator_of(case.precision), 0, 0, 1, torch.device("cpu"))
     progress = Progress(attempt=1, world_size=1, target_steps=10**6, updated_at=datetime.now(UTC))
     telemetry = Telemetry(progress, BATCH)

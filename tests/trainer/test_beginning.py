@@ -14,7 +14,6 @@ from diffusers import UNet2DConditionModel
 from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from diffusers.training_utils import EMAModel
 from safetensors.torch import save_file
-from tests.trainer.attempts import ALONE
 
 from t2i_api.attempt import InitialWeightsDocument
 from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
@@ -22,6 +21,7 @@ from t2i_api.progress import ExitCode, Progress
 from t2i_api.status import VerdictKind
 from t2i_checkpoint.local import LocalStore
 from t2i_dev.corpus.ldm import LdmConfig, UNetModel
+from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.beginning import Beginning, Starter
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.data.imagefolder import CaptionedPictures

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.trainer.attempts import ALONE
 
 from t2i_api.job import DiffusionTrainingJob, ObjectMetadata
 from t2i_api.progress import Progress
+from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.run_metrics import RunMetrics
 

@@ -8,12 +8,12 @@ import threading
 from typing import TYPE_CHECKING, cast
 
 import pytest
-from tests.trainer.attempts import ALONE
 
 from t2i_api.job import DiffusionTrainingJob, JobSpec
 from t2i_api.progress import ExitCode
 from t2i_api.spec_training import Tracker
 from t2i_checkpoint.local import LocalStore
+from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.step_result import StepResult

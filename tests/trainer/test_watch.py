@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from tests.trainer.attempts import ALONE
 
 from t2i_api.findings import FindingName
 from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
@@ -22,6 +21,7 @@ from t2i_api.progress import ExitCode, Progress
 from t2i_api.spec_training import PredictionType
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.wanted import meaning_from
+from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.checkpointing.save import RunFacts
 from t2i_trainer.checkpointing.state import TrainingState
 from t2i_trainer.configuration import RunConfiguration

@@ -14,11 +14,11 @@ import pytest
 import torch
 from accelerate import Accelerator
 
-from t2i_api.attempt import AttemptDocument
 from t2i_api.findings import FindingName
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import Progress
 from t2i_dev import captioned_set
+from t2i_dev.lone_attempt import ALONE
 from t2i_dev.planted_faults.catalogue import FAULTS, HEALTHY, PlantedFault
 from t2i_dev.planted_faults.job import Setting, job_at
 from t2i_trainer.configuration import RunConfiguration
@@ -55,19 +55,10 @@ def run(shared: Path, tmp_path: Path) -> Callable[[], Telemetry]:
     def start() -> Telemetry:
         small = Setting(changes={"training": {"globalBatchSize": 8, "warmupSteps": 5}})
         job = DiffusionTrainingJob.from_object(job_at(shared, tmp_path / "bucket", small, steps=STEPS))
-        attempt = AttemptDocument(
-            job_name="planted",
-            job_namespace="default",
-            job_uid="0123abcd",
-            attempt=1,
-            workers=1,
-            processes_per_worker=1,
-            rendezvous_address="127.0.0.1",
-        )
         world = World(Accelerator(cpu=True), rank=0, local_rank=0, size=1, device=torch.device("cpu"))
         progress = Progress(attempt=1, world_size=1, target_steps=STEPS, updated_at=datetime.now(UTC))
         telemetry = Telemetry(progress, 8)
-        train(RunConfiguration(job, attempt, "cpu", tmp_path), world, telemetry, Interruption())
+        train(RunConfiguration(job, ALONE, "cpu", tmp_path), world, telemetry, Interruption())
         return telemetry
 
     return start

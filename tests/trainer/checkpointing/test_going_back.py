@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 from accelerate import Accelerator
-from tests.trainer.attempts import ALONE
 
 from t2i_api.findings import Finding, FindingName, Severity
 from t2i_api.job import DiffusionTrainingJob, ObjectMetadata
@@ -15,6 +14,7 @@ from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.store import StoreUnavailable
+from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.checkpointing.state import weights_sha256
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.errors import TrainerError

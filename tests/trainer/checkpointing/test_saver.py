@@ -15,7 +15,6 @@ import psutil
 import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
-from tests.trainer.attempts import ALONE
 
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import ExitCode, Progress
@@ -23,6 +22,7 @@ from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import read_manifest
 from t2i_checkpoint.wanted import meaning_from
+from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.checkpointing.save import RunFacts
 from t2i_trainer.checkpointing.saver import Saver
 from t2i_trainer.checkpointing.state import weights_sha256

@@ -9,10 +9,10 @@ import pytest
 import torch
 from accelerate import Accelerator
 from pyarrow import parquet
-from tests.trainer.attempts import ALONE
 from tests.trainer.data.parquet_files import table_of
 
 from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
+from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.data.opening import Opener, TrainingData
 from t2i_trainer.world import World

@@ -1,4 +1,4 @@
-"""An attempt as the operator tells it to a pod; tests copy it with what is different for them."""
+"""An attempt of one process, as the operator tells it to a pod; tests and benchmarks copy it with what is different."""
 
 from __future__ import annotations
 
