@@ -27,6 +27,20 @@ VALID: dict[str, Any] = {
 }
 
 
+CONFIG = {
+    "in_channels": 12,
+    "out_channels": 12,
+    "sample_size": 16,
+    "block_out_channels": [32, 64],
+    "down_block_types": ["DownBlock2D", "CrossAttnDownBlock2D"],
+    "up_block_types": ["CrossAttnUpBlock2D", "UpBlock2D"],
+    "layers_per_block": 1,
+    "cross_attention_dim": 384,
+    "attention_head_dim": [4, 4],
+    "norm_num_groups": 8,
+}
+
+
 def changed(document: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Return a copy with each dotted path set; a value of None removes the field."""
     result = copy.deepcopy(document)

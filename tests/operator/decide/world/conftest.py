@@ -265,6 +265,12 @@ class World:
             self.wait(10)
         raise AssertionError(f"still {self.state}: {self.status and self.status.message}")
 
+    def condition(self, type_: str) -> tuple[str, str]:
+        """Its status and reason."""
+        found = self.status.condition(type_) if self.status else None
+        assert found is not None
+        return found.status, found.reason
+
     @property
     def state(self) -> State:
         """The STATE column."""

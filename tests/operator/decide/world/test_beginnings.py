@@ -22,11 +22,6 @@ ELSEWHERE = {
 }
 
 
-def condition(world: Any, type_: str) -> tuple[str, str]:
-    found = world.status.condition(type_)
-    return found.status, found.reason
-
-
 @pytest.mark.parametrize("kind", [V.RENAMED, V.INFERENCE_ONLY])
 def test_weights_of_another_program_are_taken_and_that_is_said_loudly(new_world: NewWorld, kind: V) -> None:
     world = new_world(bucket={5000: kind})
@@ -35,7 +30,7 @@ def test_weights_of_another_program_are_taken_and_that_is_said_loudly(new_world:
     assert (weights.uri, weights.folder, weights.verdict) == ("s3://t2i/emoji", "checkpoint-5000", kind)
     assert not weights.allow_partial
     assert weights.credentials_secret is None
-    assert condition(world, "CheckpointCompatible") == ("True", "InitialWeights")
+    assert world.condition("CheckpointCompatible") == ("True", "InitialWeights")
     assert "with the weights of checkpoint-5000" in world.status.message
     loud = [event for event in world.events if event.reason == "InitialWeights"]
     assert [event.type for event in loud] == ["Warning"]
@@ -73,7 +68,7 @@ def test_without_a_warm_start_a_partial_fit_is_archived_like_a_foreign_one(new_w
     world.until(State.TRAINING)
     assert world.archived == {5000: V.PARTIAL}
     assert world.created[0].initial_weights is None
-    assert condition(world, "CheckpointCompatible") == ("True", "Archived")
+    assert world.condition("CheckpointCompatible") == ("True", "Archived")
 
 
 def test_a_warm_start_archives_what_is_foreign_first(new_world: NewWorld) -> None:
@@ -104,7 +99,7 @@ def test_initial_weights_that_do_not_fit_block_the_job_until_that_is_mended(new_
     world = new_world(ELSEWHERE)
     world.elsewhere = {7: V.PARTIAL}
     world.until(State.BLOCKED)
-    assert condition(world, "CheckpointCompatible") == ("False", "InitialWeightsUnusable")
+    assert world.condition("CheckpointCompatible") == ("False", "InitialWeightsUnusable")
     assert "WarmStart" in world.status.message
     assert not world.created
     world.changes.update(WARM)
@@ -174,7 +169,7 @@ def test_an_archive_that_was_given_up_is_not_said_to_hold_anything(new_world: Ne
     world.fail_archive()
     world.bucket.clear()  # somebody moved it away meanwhile
     world.until(State.TRAINING)
-    assert condition(world, "CheckpointCompatible") == ("True", "NoCheckpoint")
+    assert world.condition("CheckpointCompatible") == ("True", "NoCheckpoint")
     assert world.status.archive.location not in world.status.condition("CheckpointCompatible").message
     assert "Archived" not in world.said
 
@@ -216,14 +211,14 @@ def test_what_the_api_server_refuses_shows_in_the_conditions_until_it_is_done(ne
     world.failed_action = refused
     plan = world.reconcile(killed_after=1)
     assert isinstance(plan.actions[0], CreateAttempt)
-    assert condition(world, "Running") == ("False", "CreateAttemptFailed")
+    assert world.condition("Running") == ("False", "CreateAttemptFailed")
     assert world.state is State.BLOCKED
     assert "label too long" in world.status.message
     again = world.reconcile(killed_after=1)
     assert again.status == plan.status
     world.failed_action = None
     world.until(State.TRAINING)
-    assert condition(world, "Running") == ("True", "Training")
+    assert world.condition("Running") == ("True", "Training")
 
 
 def test_an_action_that_is_not_wanted_any_more_has_not_failed(new_world: NewWorld) -> None:
