@@ -22,6 +22,7 @@ from t2i_checkpoint.archive import (
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.s3 import S3Limits, S3Store
 from t2i_checkpoint.store import Credentials, StoreUnavailable
+from t2i_dev.contents import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +39,6 @@ ROOT = "archive/20251214T221758Z-custom-unet/"
 OLD = "checkpoint-00005000"
 
 
-def content(store: Store, prefix: str = "") -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list(prefix)}
-
-
 @pytest.fixture
 def planned(checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture) -> ArchiveIntent:
     checkpoints.accelerate(5000, old_unet)
@@ -54,9 +51,9 @@ def planned(checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architectur
 def test_every_byte_is_in_the_archive_and_gone_from_the_source(
     store: Store, planned: ArchiveIntent, wanted: Wanted
 ) -> None:
-    before = content(store)
+    before = contents(store)
     manifest = run_archive(store, planned)
-    after = content(store)
+    after = contents(store)
     for entry in planned.entries:
         assert after[ROOT + entry.source] == before[entry.source]
         assert entry.source not in after
@@ -84,9 +81,9 @@ def test_progress_is_told_in_bytes(store: Store, planned: ArchiveIntent) -> None
 
 def test_a_second_run_of_a_finished_archive_changes_nothing(store: Store, planned: ArchiveIntent) -> None:
     run_archive(store, planned)
-    before = content(store)
+    before = contents(store)
     run_archive(store, planned)
-    assert content(store) == before
+    assert contents(store) == before
 
 
 def test_what_somebody_puts_back_after_the_archive_stays(
@@ -111,10 +108,10 @@ def test_a_source_that_changed_since_its_verdict_is_left_alone(
     store: Store, planned: ArchiveIntent, change: Callable[[Store], None], says: str
 ) -> None:
     change(store)
-    before = content(store)
+    before = contents(store)
     with pytest.raises(SourceChangedError, match=says):
         run_archive(store, planned)
-    assert content(store) == before
+    assert contents(store) == before
     assert unfinished_archives(store) == []
 
 
@@ -224,12 +221,12 @@ def test_a_store_without_checksums_is_verified_by_reading_both(store: Store, pla
         def checksum(self, _key: str) -> None:
             return None
 
-    before = content(store)
+    before = contents(store)
     manifest = run_archive(WithoutChecksums(), planned)
     assert {item.verified_by for item in manifest.objects} == {"read-back"}
     digest = hashlib.sha256(before[f"{OLD}/model.safetensors"]).hexdigest()
     assert f"sha256-hex:{digest}" in {item.checksum for item in manifest.objects}
-    assert content(store, ROOT + OLD)[f"{ROOT}{OLD}/model.safetensors"] == before[f"{OLD}/model.safetensors"]
+    assert contents(store, ROOT + OLD)[f"{ROOT}{OLD}/model.safetensors"] == before[f"{OLD}/model.safetensors"]
 
 
 def test_a_read_error_during_the_archive_deletes_nothing(store: Store, planned: ArchiveIntent) -> None:

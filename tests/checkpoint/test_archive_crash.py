@@ -20,6 +20,7 @@ from t2i_checkpoint.archive_resume import finish_archives
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.store import StoreError
+from t2i_dev.contents import contents
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -93,10 +94,6 @@ def emptied(store: Store) -> Store:
     return store
 
 
-def content(store: Store, prefix: str = "") -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list(prefix)}
-
-
 def operate(store: Store, wanted: Wanted) -> None:
     """What the operator does at every preflight."""
     finish_archives(store, wanted)
@@ -106,7 +103,7 @@ def operate(store: Store, wanted: Wanted) -> None:
 
 
 def expect_whole(store: Store, originals: Mapping[str, bytes], bystanders: Mapping[str, bytes]) -> None:
-    now = content(store)
+    now = contents(store)
     at_source = {key: now.get(key) for key in originals} == dict(originals)
     in_archive = {key: now.get(ROOT + key) for key in originals} == dict(originals) and ROOT + "MANIFEST.json" in now
     assert at_source or in_archive
@@ -136,7 +133,7 @@ def test_killed_after_every_operation_nothing_is_lost_and_the_next_run_finishes(
             break
         reached = at
         operate(store, wanted)
-        final = content(store)
+        final = contents(store)
         assert {key: final.get(ROOT + key) for key in originals} == originals
         assert not originals.keys() & final.keys()
         assert {key: final[key] for key in bystanders} == bystanders
@@ -149,7 +146,7 @@ def test_killed_after_every_operation_nothing_is_lost_and_the_next_run_finishes(
 def own_checkpoint(checkpoints: CheckpointWriter, wanted: Wanted) -> dict[str, bytes]:
     """Return the objects of a checkpoint of our own layout that does not fit the job."""
     checkpoints.own(4000, wanted.architecture, prediction_type="epsilon", without=NOT_NEEDED)
-    return content(checkpoints.store)
+    return contents(checkpoints.store)
 
 
 def test_killed_again_and_again_it_still_arrives(
@@ -157,7 +154,7 @@ def test_killed_again_and_again_it_still_arrives(
 ) -> None:
     store = checkpoints.store
     checkpoints.accelerate(5000, old_unet)
-    originals = content(store)
+    originals = contents(store)
     for at in range(MANY):
         try:
             operate(KillingStore(store, at), wanted)
@@ -181,7 +178,7 @@ def test_one_archiver_may_finish_while_another_stands_still(
             store.put(key, value)
         overtaken = Overtaken(store, at, wanted)
         operate_tolerantly(overtaken, wanted)
-        final = content(store)
+        final = contents(store)
         assert {key: final.get(ROOT + key) for key in originals} == originals, f"overtaken at operation {at}"
         assert not originals.keys() & final.keys()
         if not overtaken.happened:

@@ -12,6 +12,7 @@ from t2i_checkpoint.archive_decision import ArchiveAbandonedError, abandon_archi
 from t2i_checkpoint.archive_documents import ArchiveAbandonment, ArchiveManifest
 from t2i_checkpoint.archive_resume import finish_archives
 from t2i_checkpoint.inspect import survey
+from t2i_dev.contents import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 NOW = datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
 OLD = "checkpoint-00005000"
-
-
-def content(store: Store, prefix: str = "") -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list(prefix)}
 
 
 class Interrupted:
@@ -48,13 +45,13 @@ def test_an_archiver_that_was_stopped_before_its_commit_cannot_commit_what_was_g
     store: Store, planned: ArchiveIntent
 ) -> None:
     # The job's spec was corrected, the checkpoint is in use again: moving it now would pull it away under the trainer.
-    before = content(store, "checkpoint")
+    before = contents(store, "checkpoint")
     stopped = Interrupted(store, planned.root + "MANIFEST.json", lambda: abandon_archive(store, planned, "it fits now"))
     with pytest.raises(ArchiveAbandonedError, match="it fits now"):
         run_archive(stopped, planned)
     with pytest.raises(ArchiveAbandonedError):
         run_archive(store, planned)
-    assert content(store, "checkpoint") == before
+    assert contents(store, "checkpoint") == before
     assert unfinished_archives(store) == []
     assert not is_committed(store, planned)
 
@@ -110,16 +107,16 @@ def test_a_commit_outlives_an_older_versions_mark(store: Store, planned: Archive
 
 
 def test_an_intent_that_was_never_recorded_leaves_no_mark(store: Store, planned: ArchiveIntent) -> None:
-    before = content(store)
+    before = contents(store)
     assert abandon_archive(store, planned, "x") is None
-    assert content(store) == before
+    assert contents(store) == before
 
 
 def test_a_decision_that_cannot_be_believed_stops_everything(store: Store, planned: ArchiveIntent) -> None:
-    before = content(store, "checkpoint")
+    before = contents(store, "checkpoint")
     abandonment = ArchiveAbandonment(name="20251214T221758Z-other", why="x")
     for raw in (b"{", abandonment.to_json()):
         store.put(planned.root + "MANIFEST.json", raw)
         with pytest.raises(ArchiveError, match="by hand"):
             run_archive(store, planned)
-    assert content(store, "checkpoint") == before
+    assert contents(store, "checkpoint") == before

@@ -22,6 +22,7 @@ from t2i_checkpoint.archive_resume import finish_archives
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.restore import plan_restore, run_restore
 from t2i_checkpoint.verdict import Wanted
+from t2i_dev.contents import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
 NAME = "20251214T221758Z-forged"
 ROOT = f"archive/{NAME}/"
 NOW = datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
-
-
-def content(store: Store, prefix: str = "") -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list(prefix)}
 
 
 def forged_intent(folder: str, objects: list[ObjectInfo]) -> ArchiveIntent:
@@ -112,24 +109,24 @@ def garbage(info: ObjectInfo) -> bytes:
 def test_a_forged_archive_full_of_garbage_deletes_no_checkpoint(
     store: Store, good: list[ObjectInfo], wanted: Wanted
 ) -> None:
-    before = content(store, layout.CHECKPOINTS)
+    before = contents(store, layout.CHECKPOINTS)
     forge(store, good, garbage)
     with pytest.raises(ArchiveError, match=r"not equal to .* nothing was deleted\. Remove archive/") as caught:
         finish_archives(store, wanted)
     assert caught.value.reason == "ArchiveDamaged"
-    assert content(store, layout.CHECKPOINTS) == before
+    assert contents(store, layout.CHECKPOINTS) == before
     assert survey(store, wanted).resumable is not None
 
 
 def test_one_wrong_copy_among_true_ones_spares_every_object(
     store: Store, good: list[ObjectInfo], wanted: Wanted
 ) -> None:
-    before = content(store, layout.CHECKPOINTS)
+    before = contents(store, layout.CHECKPOINTS)
     last = max(info.key for info in good)
     forge(store, good, lambda info: garbage(info) if info.key == last else store.read(info.key))
     with pytest.raises(ArchiveError, match="not equal"):
         finish_archives(store, wanted)
-    assert content(store, layout.CHECKPOINTS) == before
+    assert contents(store, layout.CHECKPOINTS) == before
 
 
 def test_a_restore_of_the_same_checkpoint_does_not_finish_a_forged_archive(
@@ -149,11 +146,11 @@ def test_a_restore_of_the_same_checkpoint_does_not_finish_a_forged_archive(
 def test_a_commit_that_speaks_of_another_source_is_not_that_of_the_intent(
     store: Store, good: list[ObjectInfo], wanted: Wanted, changes: dict[str, Any]
 ) -> None:
-    before = content(store, layout.CHECKPOINTS)
+    before = contents(store, layout.CHECKPOINTS)
     forge(store, good, lambda info: store.read(info.key), **changes)
     with pytest.raises(ArchiveError, match=r"does not list what INTENT\.json"):
         finish_archives(store, wanted)
-    assert content(store, layout.CHECKPOINTS) == before
+    assert contents(store, layout.CHECKPOINTS) == before
 
 
 class Exchanging:
@@ -176,7 +173,7 @@ def test_an_intent_that_was_exchanged_or_removed_is_not_carried_out(
     store: Store, checkpoints: CheckpointWriter, old_unet: Architecture, *, exchanged: bool
 ) -> None:
     folder = checkpoints.accelerate(5000, old_unet)
-    before = content(store, folder)
+    before = contents(store, folder)
     intent = forged_intent(folder, list(store.list(f"{folder}/")))
     other = intent.model_copy(update={"created_at": NOW + timedelta(seconds=1)})
 
@@ -188,7 +185,7 @@ def test_an_intent_that_was_exchanged_or_removed_is_not_carried_out(
 
     with pytest.raises(ArchiveError, match=r"INTENT\.json is (no longer|gone).* nothing \(more\) was deleted"):
         run_archive(Exchanging(store, exchange), intent)
-    assert content(store, folder) == before
+    assert contents(store, folder) == before
 
 
 @pytest.mark.usefixtures("good")
@@ -199,9 +196,9 @@ def test_a_forged_intent_moves_no_checkpoint_that_is_still_being_written(
     folder = checkpoints.files("checkpoints/step-00000002-w2", {"optimizer.safetensors": b"so far"})
     intent = forged_intent(folder, list(store.list(f"{folder}/")))
     store.put(ROOT + "INTENT.json", intent.to_json())
-    before = content(store, layout.CHECKPOINTS)
+    before = contents(store, layout.CHECKPOINTS)
     assert finish_archives(store, wanted) == ()
-    assert content(store, layout.CHECKPOINTS) == before
+    assert contents(store, layout.CHECKPOINTS) == before
     assert unfinished_archives(store) == []
 
 
@@ -209,7 +206,7 @@ def test_forged_bytes_at_the_place_of_a_copy_are_copied_over(
     store: Store, checkpoints: CheckpointWriter, old_unet: Architecture, wanted: Wanted
 ) -> None:
     folder = checkpoints.accelerate(5000, old_unet)
-    before = content(store, folder)
+    before = contents(store, folder)
     intent = forged_intent(folder, list(store.list(f"{folder}/")))
     for entry in intent.entries:
         store.put(entry.destination, bytes(entry.size))
@@ -250,7 +247,7 @@ def test_forged_bytes_with_the_very_crc_of_the_source_are_found_out(
     weights = f"{folder}/model.safetensors"
     file.write_bytes(store.read(weights))
     store.upload(weights, file)  # as trainers write big files: with a CRC32
-    before = content(store, folder)
+    before = contents(store, folder)
     intent = forged_intent(folder, list(store.list(f"{folder}/")))
     for key, true in before.items():
         file.write_bytes(true if key != weights else with_crc(len(true), zlib.crc32(true)))
@@ -261,14 +258,14 @@ def test_forged_bytes_with_the_very_crc_of_the_source_are_found_out(
     store.put(ROOT + "MANIFEST.json", forged_commit(store, intent).to_json())
     with pytest.raises(ArchiveError, match="not equal"):
         finish_archives(store, wanted)
-    assert content(store, folder) == before
+    assert contents(store, folder) == before
 
 
 def test_where_moving_is_not_safe_any_more_nothing_that_was_begun_is_deleted(
     store: Store, checkpoints: CheckpointWriter, old_unet: Architecture, wanted: Wanted
 ) -> None:
     folder = checkpoints.accelerate(5000, old_unet)
-    before = content(store, folder)
+    before = contents(store, folder)
     objects = list(store.list(f"{folder}/"))
     store.put(ROOT + "INTENT.json", forged_intent(folder, objects).to_json())
     why = "ignores If-Match on DELETE"
@@ -278,6 +275,6 @@ def test_where_moving_is_not_safe_any_more_nothing_that_was_begun_is_deleted(
         store.delete([info.key])
     forge(store, objects, lambda info: store.read(info.key))
     assert finish_archives(store, wanted, why_not_move=lambda: [why]) == ()
-    assert content(store, folder) == before
+    assert contents(store, folder) == before
     assert len(finish_archives(store, wanted, why_not_move=list)) == 1
-    assert content(store, folder) == {}
+    assert contents(store, folder) == {}

@@ -13,6 +13,7 @@ from t2i_checkpoint.archive_list import ArchiveState, list_archives
 from t2i_checkpoint.archive_reference import archived_references
 from t2i_checkpoint.archive_resume import finish_archives
 from t2i_checkpoint.inspect import survey
+from t2i_dev.contents import contents
 
 if TYPE_CHECKING:
     from tests.checkpoint.conftest import CheckpointWriter
@@ -27,10 +28,6 @@ OLD = "checkpoint-00005000"
 POINTER = "checkpoint-archived/20251214T221758Z-custom-unet/REFERENCE.json"
 
 
-def content(store: Store, prefix: str = "") -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list(prefix)}
-
-
 @pytest.fixture
 def planned(checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture) -> ArchiveIntent:
     checkpoints.accelerate(5000, old_unet)
@@ -41,13 +38,13 @@ def planned(checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architectur
 def test_the_bytes_stay_and_a_pointer_is_written_in_at_most_five_requests(
     store: Store, planned: ArchiveIntent, wanted: Wanted
 ) -> None:
-    before, traffic = content(store), store.traffic
+    before, traffic = contents(store), store.traffic
     run_archive(store, planned)
     cost = store.traffic.since(traffic)
     assert cost.requests <= 5
     assert cost.bytes_read == 0
     added = {planned.root + "MANIFEST.json", planned.root + "COMPLETED.json", POINTER}
-    after = content(store)
+    after = contents(store)
     assert set(after) == set(before) | added
     assert {key: after[key] for key in before} == before
     assert survey(store, wanted).judgements == ()
@@ -102,10 +99,10 @@ def test_a_checkpoint_that_changed_since_its_verdict_is_not_hidden(
     store: Store, planned: ArchiveIntent, wanted: Wanted
 ) -> None:
     store.put(f"{OLD}/model.safetensors", b"other weights")
-    before = content(store)
+    before = contents(store)
     with pytest.raises(SourceChangedError):
         run_archive(store, planned)
-    assert content(store) == before
+    assert contents(store) == before
     assert len(survey(store, wanted).judgements) == 2
 
 

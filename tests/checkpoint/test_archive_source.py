@@ -11,6 +11,7 @@ import pytest
 from t2i_checkpoint.archive import ArchiveError, SourceChangedError, plan_archive, run_archive, unfinished_archives
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.store import StoreError
+from t2i_dev.contents import contents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
 
 NOW = datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
 OLD = "checkpoint-00005000"
-
-
-def content(store: Store, prefix: str = "") -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list(prefix)}
 
 
 class Stale:
@@ -44,9 +41,9 @@ class Stale:
 
 
 def test_a_listing_of_before_the_archive_lets_it_finish(store: Store, planned: ArchiveIntent) -> None:
-    before = content(store, OLD)
+    before = contents(store, OLD)
     run_archive(Stale(store), planned)
-    assert content(store, planned.root + OLD) == {planned.root + key: value for key, value in before.items()}
+    assert contents(store, planned.root + OLD) == {planned.root + key: value for key, value in before.items()}
     assert list(store.list(OLD)) == []
     assert unfinished_archives(store) == []
 
@@ -64,9 +61,9 @@ def test_a_listing_of_before_the_completion_deletes_nothing_that_was_put_back(
     stale = Stale(store)
     run_archive(store, planned)
     checkpoints.accelerate(5000, old_unet)
-    back = content(store, OLD)
+    back = contents(store, OLD)
     run_archive(stale, planned)
-    assert content(store, OLD) == back
+    assert contents(store, OLD) == back
 
 
 def test_a_listing_that_hides_a_replaced_object_does_not_cost_it(store: Store, planned: ArchiveIntent) -> None:
@@ -75,7 +72,7 @@ def test_a_listing_that_hides_a_replaced_object_does_not_cost_it(store: Store, p
     with pytest.raises((SourceChangedError, ArchiveError, StoreError)):
         run_archive(stale, planned)
     assert store.read(f"{OLD}/optimizer.bin") == b"newer, after the stale listing"
-    assert len(content(store, OLD)) == 4
+    assert len(contents(store, OLD)) == 4
 
 
 class Refusing:

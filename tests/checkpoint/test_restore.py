@@ -12,6 +12,7 @@ from t2i_checkpoint.archive import ArchiveError, ArchiveIntent, plan_archive, ru
 from t2i_checkpoint.archive_list import ArchiveState, list_archives
 from t2i_checkpoint.inspect import survey
 from t2i_checkpoint.restore import plan_restore, run_restore
+from t2i_dev.contents import contents
 
 if TYPE_CHECKING:
     from tests.checkpoint.conftest import CheckpointWriter
@@ -25,15 +26,11 @@ NOW = datetime(2025, 12, 14, 22, 17, 58, tzinfo=UTC)
 OLD = "checkpoint-00005000"
 
 
-def content(store: Store, prefix: str = "") -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list(prefix)}
-
-
 @pytest.fixture
 def originals(checkpoints: CheckpointWriter, wanted: Wanted, old_unet: Architecture) -> dict[str, bytes]:
     checkpoints.accelerate(5000, old_unet)
     checkpoints.own(4000, wanted.architecture, prediction_type="epsilon")
-    return content(checkpoints.store)
+    return contents(checkpoints.store)
 
 
 @pytest.fixture
@@ -46,11 +43,11 @@ def test_everything_comes_back_and_the_archive_stays_whole(
     store: Store, originals: dict[str, bytes], planned: ArchiveIntent, wanted: Wanted
 ) -> None:
     run_archive(store, planned)
-    archived = content(store, planned.root)
+    archived = contents(store, planned.root)
     told: list[ArchiveProgress] = []
     run_restore(store, plan_restore(store, planned.name), told.append)
-    assert content(store, "checkpoint") == originals
-    assert content(store, planned.root) == {**archived, planned.root + "RESTORED.json": b"{}\n"}
+    assert contents(store, "checkpoint") == originals
+    assert contents(store, planned.root) == {**archived, planned.root + "RESTORED.json": b"{}\n"}
     last = told[-1]
     assert (last.stage, last.objects_done, last.bytes_done) == ("Restoring", last.objects_total, planned.size_bytes)
     assert list_archives(store)[0].state is ArchiveState.RESTORED
@@ -79,12 +76,12 @@ def test_what_lies_at_the_old_place_now_is_left_alone(store: Store, planned: Arc
     run_archive(store, planned)
     restore = plan_restore(store, planned.name)
     store.put(f"{OLD}/{path}", b"somebody else's")
-    before = content(store)
+    before = contents(store)
     for attempt in (lambda: plan_restore(store, planned.name), lambda: run_restore(store, restore)):
         with pytest.raises(ArchiveError, match="left alone") as caught:
             attempt()
         assert caught.value.reason == "RestoreTargetTaken"
-    assert content(store) == before
+    assert contents(store) == before
 
 
 def test_what_appears_during_the_restore_is_not_replaced(store: Store, planned: ArchiveIntent) -> None:
@@ -158,7 +155,7 @@ def test_an_archive_that_is_still_deleting_is_finished_first(
     with pytest.raises(Killed):
         run_archive(KilledAtDelete(store), planned, concurrency=1)
     run_restore(store, plan_restore(store, planned.name))
-    assert content(store, "checkpoint") == originals
+    assert contents(store, "checkpoint") == originals
     assert unfinished_archives(store) == []
 
 
@@ -168,6 +165,6 @@ def test_an_archive_in_place_is_forgotten(store: Store, originals: dict[str, byt
     assert survey(store, wanted).judgements == ()
     run_restore(store, plan_restore(store, intent.name))
     assert len(survey(store, wanted).archivable) == 2
-    assert originals.items() <= content(store, "checkpoint").items()
+    assert originals.items() <= contents(store, "checkpoint").items()
     run_archive(store, intent)  # an archiver that was stopped before its last step goes on now
     assert len(survey(store, wanted).archivable) == 2

@@ -14,6 +14,7 @@ from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.store import StoreUnavailable
+from t2i_dev.contents import contents
 from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.checkpointing.state import weights_sha256
 from t2i_trainer.configuration import RunConfiguration
@@ -89,10 +90,6 @@ def digest(state: TrainingState) -> tuple[Any, ...]:
         for tensor in state.optimizer.state[parameter].values()
     ]
     return weights_sha256(state.unet), weights_sha256(state.ema.module), moments
-
-
-def contents(store: LocalStore) -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list("")}
 
 
 def test_weights_average_and_moments_are_those_of_the_checkpoint_and_the_count_goes_on(

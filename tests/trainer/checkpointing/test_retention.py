@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.trainer.checkpointing.mortal_store import Killed, MortalStore
 
 from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
@@ -110,38 +111,13 @@ def test_nothing_is_retired_in_favour_of_a_checkpoint_that_is_marked_as_damaged(
     assert folders(bench.store) == {bench.folder(1), bench.folder(2)}
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class MortalStore(LocalStore):
-    """A directory store whose process is killed before its n-th change; a deletion of many keys is many changes."""
-
-    lives = 0
-
-    def _spend(self) -> None:
-        if self.lives == 0:
-            raise Killed
-        self.lives -= 1
-
-    def create(self, key: str, data: bytes) -> None:
-        self._spend()
-        super().create(key, data)
-
-    def delete(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            self._spend()
-            super().delete([key])
-
-
 def test_killed_anywhere_in_a_deletion_the_next_retention_finishes_it(bench: Bench) -> None:
     for lives in range(1000):
         for step in (1, 2, 3):
             bench.save(step)
         newest = read_manifest(bench.store, bench.folder(3))
         assert newest is not None
-        dying = MortalStore(bench.scratch / "bucket")
-        dying.lives = lives
+        dying = MortalStore(bench.scratch / "bucket", lives)
         try:
             retire_checkpoints(dying, newest, 2)
         except Killed:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from safetensors.torch import load
+from tests.trainer.checkpointing.mortal_store import Killed, MortalStore
 
 from t2i_api.progress import ExitCode
 from t2i_api.status import VerdictKind
@@ -16,6 +17,7 @@ from t2i_checkpoint.architecture import Architecture
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import InitialWeightsFacts, ManifestError, read_manifest
 from t2i_checkpoint.wanted import model_config_sha256
+from t2i_dev.contents import contents
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.model import build_unet
 
@@ -25,11 +27,6 @@ if TYPE_CHECKING:
     from tests.trainer.checkpointing.conftest import Bench
 
     from t2i_api.job import JobSpec
-    from t2i_checkpoint.store import Store
-
-
-def contents(store: Store) -> dict[str, bytes]:
-    return {info.key: store.read(info.key) for info in store.list("")}
 
 
 def test_the_manifest_lists_every_file_with_its_checksum(bench: Bench) -> None:
@@ -84,39 +81,11 @@ def test_another_models_checkpoint_of_the_same_name_stops_the_run(
     assert contents(bench.store) == before
 
 
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class MortalStore(LocalStore):
-    """A directory store whose process is killed before its n-th write, counted from 0."""
-
-    lives = 1000
-
-    def _spend(self) -> None:
-        if self.lives == 0:
-            raise Killed
-        self.lives -= 1
-
-    def create(self, key: str, data: bytes) -> None:
-        self._spend()
-        super().create(key, data)
-
-    def put(self, key: str, data: bytes) -> None:
-        self._spend()
-        super().put(key, data)
-
-    def upload(self, key: str, path: object) -> None:
-        self._spend()
-        super().upload(key, path)  # type: ignore[arg-type]  # a Path, which the test does not name
-
-
 def deaths(bench: Bench) -> Iterator[int]:
     """Save step 6 in a process that dies before each of its writes in turn; ends with the save that is not cut off."""
     root = bench.scratch / "bucket"
     for lives in range(1000):
-        store = MortalStore(root)
-        store.lives = lives
+        store = MortalStore(root, lives)
         bench.store = store
         try:
             bench.save(6)
