@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load
 
 from t2i_trainer.checkpointing import snapshot as module
+from t2i_trainer.checkpointing.row_major import make_row_major
 from t2i_trainer.checkpointing.snapshot import Snapshot
 from t2i_trainer.failures import TrainerError
 
@@ -16,8 +17,10 @@ CPU = torch.device("cpu")
 
 
 def read(snapshot: Snapshot) -> torch.Tensor:
-    with open(f"/proc/self/fd/{snapshot.files['unet/a'].descriptor}", "rb") as file:  # noqa: PTH123  # as others read it
-        return load(file.read())["w"]
+    """Read it as the uploading process does."""
+    laid = snapshot.files["unet/a"].laid
+    make_row_major(Path(laid.source), laid.channels_last)
+    return load(Path(laid.source).read_bytes())["w"]
 
 
 @pytest.mark.parametrize("room", [2**40, 0], ids=["in memory", "in the run's directory"])
@@ -26,7 +29,7 @@ def test_it_is_not_touched_by_what_training_does_next(
 ) -> None:
     monkeypatch.setattr(module, "available_bytes", lambda: room)
     snapshot = Snapshot(tmp_path / "run", CPU)
-    weights = torch.arange(6.0).reshape(2, 3)
+    weights = torch.arange(48.0).reshape(2, 4, 3, 2).contiguous(memory_format=torch.channels_last)
     snapshot.take({"unet/a": {"w": weights}})
     before = weights.clone()
     weights += 1

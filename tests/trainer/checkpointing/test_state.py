@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from t2i_checkpoint.architecture import Architecture
@@ -124,7 +124,7 @@ def test_the_hash_is_the_documented_sum_however_it_is_cut(rows: int) -> None:
     layer = torch.nn.Linear(1101, rows, bias=False)
     halves = layer.weight.detach().view(-1).numpy().view(np.uint32)
     words = np.append(halves, np.zeros(len(halves) % 2, np.uint32)).view(np.int64)
-    folded = (words ^ (words >> 32)).view(np.uint64)
+    folded = words.view(np.uint64) ^ (words.view(np.uint64) >> np.uint64(29))
     block = 2**20
     factors = np.arange(block, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
     parts = (folded[start : start + block] for start in range(0, len(folded), block))
@@ -142,6 +142,14 @@ def test_the_hash_sees_any_single_bit_of_any_type(dtype: torch.dtype, size: int,
     octets = held.view(torch.uint8)
     octets[bit // 8 % octets.numel()] |= 1 << bit % 8
     assert weights_sha256(holding(held)) != before
+
+
+@settings(max_examples=200, deadline=None)
+@given(words=st.tuples(st.integers(-(2**63), 2**63 - 1), st.integers(-(2**63), 2**63 - 1)))
+@example(words=(0, -1))  # a shift that keeps the sign folded both to 0
+def test_the_hash_tells_any_two_words_apart(words: tuple[int, int]) -> None:
+    hashes = {weights_sha256(holding(torch.tensor([word]))) for word in words}
+    assert len(hashes) == len(set(words))
 
 
 @pytest.mark.parametrize("step", [1, 2, 3])

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 _METADATA = {"format": "pt"}
 _PICTURE_DIMENSIONS = 4
 _WORD_BYTES = 8
-_HALF_WORD_BITS = 32
+_FOLD = 29  # bits, which carries a sign to where a float of either half has none
+_FOLDED = 2 ** (64 - _FOLD) - 1  # what a shift without sign leaves
 _BLOCK = 2**20  # words
 _STRETCH = 2**16  # words, whose products stay in a core's cache: twice as fast on a CPU
 
@@ -122,8 +123,8 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
 def weights_sha256(module: torch.nn.Module) -> str:
     """Return the hex SHA-256 over names and checksums of a module's state: the same for equal weights.
 
-    Each block of a tensor is summed up where it lies, as 64-bit words: the upper half is folded into the lower (or a
-    difference in signs alone would be lost), and each is multiplied by an odd number of its own, modulo 2^64. Any
+    Each block of a tensor is summed up where it lies, as 64-bit words: the upper bits are folded into the lower (or
+    differences in signs alone would cancel out), and each is multiplied by an odd number of its own, modulo 2^64. Any
     single difference changes the sum, several cancel out by chance alone. Every save of every rank waits for this, and
     hashing the bytes themselves would take seconds for a large model. Compared between the ranks of a run only:
     another version may define it otherwise.
@@ -160,7 +161,7 @@ def _weighted_sum(block: torch.Tensor) -> torch.Tensor:
     parts = []
     for start in range(0, block.numel(), length):
         part = block[start : start + length]
-        folded = (part >> _HALF_WORD_BITS).bitwise_xor_(part)
+        folded = (part >> _FOLD).bitwise_and_(_FOLDED).bitwise_xor_(part)
         parts.append(folded.mul_(factors[start : start + part.numel()]).sum())
     return torch.stack(parts).sum() if len(parts) > 1 else parts[0]
 
