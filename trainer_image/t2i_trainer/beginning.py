@@ -32,6 +32,7 @@ from t2i_trainer.metrics_log import MetricsLog
 from t2i_trainer.model import architecture_of
 from t2i_trainer.optim import build_optimizer
 from t2i_trainer.sharding import shard, shards
+from t2i_trainer.shares import is_sharded
 
 if TYPE_CHECKING:
     import torch
@@ -200,8 +201,11 @@ class Starter:
 
 
 def check_equal_beginning(world: World, state: TrainingState) -> None:
-    """Raise TrainerError unless all ranks hold the same weights and averages."""
-    if world.size == 1:
+    """Raise TrainerError unless all ranks hold the same weights and averages.
+
+    Of a sharded model each holds another part, cut from what rank 0 told all or from files that were verified.
+    """
+    if world.size == 1 or is_sharded(state.unet):
         return
     mine = hashlib.sha256((weights_sha256(state.unet) + weights_sha256(state.ema.module)).encode()).hexdigest()
     everyone = world.gather_digests(mine)

@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+import torch
 from pydantic import ValidationError
 
 from t2i_api.progress import ExitCode
@@ -131,10 +132,17 @@ class Saver:
     def _wait(self) -> None:
         known = self._in_flight
         self._world.attend(lambda: self.is_idle)
+        failed = self._has_failed()
         self.look()
-        if known is not None and not self._world.leads:  # which hear of the commit here
+        if known is not None and not self._world.leads and not failed:  # which hear of the commit here
             self._telemetry.knows_checkpoint(known.folder, known.step)
         self._in_flight = None
+
+    def _has_failed(self) -> bool:
+        """Whether rank 0 was told so, on every rank: none may name a checkpoint that was never committed."""
+        answer = None if self._in_flight is None else self._in_flight.answer
+        mine = answer is not None and answer.result().manifest is None
+        return bool(self._world.sum(torch.tensor([mine], dtype=torch.int32, device=self._world.device)))
 
     def _note(self, outcome: SaveOutcome) -> None:
         known = self._in_flight
