@@ -21,6 +21,7 @@ from t2i_trainer.non_finite import (
     NonFinitePolicy,
     RollBack,
     SkippedSteps,
+    goings_back,
     loss_limit,
     with_steps,
 )
@@ -199,7 +200,8 @@ class Machine:
 
     def go_back(self, wish: RollBack) -> str | None:
         failed = self.hear(0)
-        earlier = max((step for step in self.saved if step < wish.before), default=None)
+        fitting = (step for step in self.saved if step < wish.before and wish.may_load(step, self.saved[step][1]))
+        earlier = max(fitting, default=None)
         if failed is not None or earlier is None:
             return failed or "nothing to go back to"
         self.weights = self.saved[earlier][0]
@@ -208,16 +210,73 @@ class Machine:
         return None
 
 
-def run(machine: Machine, steps: int, kills: tuple[int, ...] = ()) -> tuple[object, ...]:
-    """Return how a run ends that is killed after so many steps of work, counted over all its lives."""
+Ending = tuple[str | None, int, tuple[int, ...], tuple[SkippedSteps, ...]]
+
+
+def run(machine: Machine, steps: int, kills: tuple[int, ...] = (), damage: frozenset[int] = frozenset()) -> Ending:
+    """Return how a run ends that is killed after so many steps of work, counted over all its lives.
+
+    At the kills that are in `damage` the newest checkpoint is lost, so that the one before is resumed.
+    """
     ended, work, left = None, 0, list(kills)
     while ended is None and machine.step < steps:
         ended = machine.advance()
         work += 1
         if left and work == left[0] and ended is None:
-            left.pop(0)
+            if left.pop(0) in damage:
+                machine.saved.pop(max(machine.saved, default=0), None)
             machine.begin()
     return ended, machine.step, machine.weights, machine.policy.record
+
+
+def holds_what_its_record_says(bad: frozenset[int], weights: tuple[int, ...], record: tuple[SkippedSteps, ...]) -> None:
+    assert not bad & set(weights), "no bad step is part of the weights"
+    gone = {step for each in goings_back(record) for step in range(each.first, each.last + 1)}
+    assert not gone & set(weights), "no step that the run went back from is part of the weights"
+
+
+def test_a_second_going_back_never_loads_what_the_first_went_back_from() -> None:
+    """The save of step 10 holds 6 to 9, which the run left at step 11; at 13 it is the newest of a step before 12."""
+    machine = Machine(frozenset({10, 12}), (0, 2), every=5)
+    ended, _, weights, record = run(machine, 14)
+    assert ended is None
+    assert [(each.first, each.last) for each in goings_back(record)] == [(6, 11), (6, 13)]
+    holds_what_its_record_says(machine.bad, weights, record)
+
+
+def test_a_save_at_the_step_of_a_going_back_was_made_after_it() -> None:
+    """Bad step 9 is heard at 10, which is saved with the weights of step 5: as good as any."""
+    machine = Machine(frozenset({9, 12}), (0, 2), every=5)
+    ended, _, weights, record = run(machine, 14)
+    assert ended is None
+    assert [(each.first, each.last) for each in goings_back(record)] == [(6, 10), (11, 13)]
+    holds_what_its_record_says(machine.bad, weights, record)
+
+
+@pytest.mark.parametrize(
+    ("step", "skipped", "may"),
+    [
+        (5, (), True),  # from before the step that was gone back to
+        (10, (), False),  # one of the steps that were gone back from
+        (11, (), False),  # another history's: it never went back
+        (11, ((6, 11, Cause.ROLLED_BACK),), True),  # saved right after the going back
+        (15, ((6, 11, Cause.ROLLED_BACK),), True),
+        (15, ((10, 10, Cause.SPIKE), (6, 11, Cause.ROLLED_BACK), (13, 13, Cause.SPIKE)), True),
+        (15, (), False),
+        (15, ((6, 12, Cause.ROLLED_BACK),), False),  # another history's, that went back elsewhere
+        (4, ((2, 4, Cause.ROLLED_BACK),), False),
+    ],
+)
+def test_only_the_runs_own_past_may_be_loaded(
+    step: int, skipped: tuple[tuple[int, int, Cause], ...], *, may: bool
+) -> None:
+    heard = policy(skipped=0, rollbacks=2)
+    hear(heard, 10)
+    heard.rolled_back(5, 11)
+    wish = hear(heard, 17)
+    assert isinstance(wish, RollBack)
+    record = tuple(SkippedSteps(first=first, last=last, cause=cause) for first, last, cause in skipped)
+    assert wish.may_load(step, record) is may
 
 
 @pytest.mark.parametrize("bad", [{7}, {9}, {10}, {5, 10}, {9, 10}, {10, 11}, {13, 14, 15}, {6, 12, 17}])
@@ -242,6 +301,23 @@ def test_no_kills_at_any_moments_change_anything(
     calm = run(Machine(bad, bounds, every), 40)
     assert run(Machine(bad, bounds, every), 40, tuple(sorted(set(kills)))) == calm
     _, _, weights, record = calm
-    assert isinstance(weights, tuple)
-    assert not bad & set(weights), "no bad step is part of the weights"
-    assert sum(each.cause is Cause.ROLLED_BACK for each in record) <= bounds[1]  # type: ignore[attr-defined]  # a record
+    holds_what_its_record_says(bad, weights, record)
+    assert len(goings_back(record)) <= bounds[1]
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    st.frozensets(st.integers(1, 40), max_size=12),
+    st.tuples(st.integers(0, 3), st.integers(0, 3)),
+    st.integers(1, 9),
+    st.frozensets(st.tuples(st.integers(1, 60), st.booleans()), max_size=4),
+)
+def test_whichever_checkpoint_is_resumed_weights_hold_what_their_record_says(
+    bad: frozenset[int], bounds: tuple[int, int], every: int, kills: frozenset[tuple[int, bool]]
+) -> None:
+    """A resume may land on steps that the run went back from, above all where newer checkpoints are damaged."""
+    damage = frozenset(moment for moment, damages in kills if damages)
+    machine = Machine(bad, bounds, every)
+    _, _, weights, record = run(machine, 40, tuple(sorted({moment for moment, _ in kills})), damage)
+    holds_what_its_record_says(bad, weights, record)
+    assert len(goings_back(record)) <= bounds[1]

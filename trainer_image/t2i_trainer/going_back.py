@@ -1,6 +1,9 @@
 """Going back in the middle of a run: the tensors of an earlier checkpoint, while the count of steps goes on.
 
 See `non_finite.py` for why the count goes on. Every rank takes part; the first process of each pod fetches.
+
+Steps that were gone back from may lie in the store as a checkpoint like any other. A resume may begin with one, since
+its own record leads to the same going back again. Going back itself may not, so the record of each is read here.
 """
 
 from __future__ import annotations
@@ -9,10 +12,14 @@ import logging
 import shutil
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
+from t2i_checkpoint.store import NotFound
 from t2i_trainer.checkpointing.judging import wanted_of
 from t2i_trainer.checkpointing.restore import fetch_checkpoint, load_checkpoint, open_fetched
+from t2i_trainer.checkpointing.trainer_state import TrainerState
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.model import architecture_of
 
@@ -29,11 +36,11 @@ logger = logging.getLogger("t2i_trainer")
 
 
 def go_back(configuration: RunConfiguration, world: World, store: Store, state: TrainingState, wish: RollBack) -> int:
-    """Load the newest checkpoint of a step below `wish.before` and keep counting; returns its step.
+    """Load the newest checkpoint that the wish fits and keep counting; returns its step.
 
     Raises TrainerError(NON_FINITE_LOSS) where there is none, StoreError.
     """
-    name = world.share_text(_name_before(store, wish.before) if world.leads else "")
+    name = world.share_text(_name_for(store, wish) if world.leads else "")
     if not name:
         raise TrainerError(
             ExitCode.NON_FINITE_LOSS,
@@ -52,8 +59,8 @@ def go_back(configuration: RunConfiguration, world: World, store: Store, state: 
     return known
 
 
-def newest_before(keys: Iterable[str], step: int) -> str:
-    """Return the name of the newest whole own checkpoint of a step below `step` among keys; empty without one.
+def whole_before(keys: Iterable[str], step: int) -> list[layout.FolderName]:
+    """Return the whole own checkpoints of a step below `step` among keys, newest first.
 
     Whole: committed, and neither known as damaged nor half deleted.
     """
@@ -65,8 +72,22 @@ def newest_before(keys: Iterable[str], step: int) -> str:
     whole = marks[layout.MANIFEST] - marks[layout.DAMAGED] - marks[layout.RETIRED]
     found = (layout.parse_folder(place) for place in whole)
     fitting = [folder for folder in found if folder is not None and folder.is_own and folder.step < step]
-    return max(fitting, key=lambda folder: (folder.step, folder.name)).name if fitting else ""
+    return sorted(fitting, key=lambda folder: (folder.step, folder.name), reverse=True)
 
 
-def _name_before(store: Store, step: int) -> str:
-    return newest_before((info.key for info in store.list(f"{layout.CHECKPOINTS}step-")), step)
+def _name_for(store: Store, wish: RollBack) -> str:
+    keys = (info.key for info in store.list(f"{layout.CHECKPOINTS}step-"))
+    for folder in whole_before(keys, wish.before):
+        state = _state_of(store, folder)
+        if state is not None and wish.may_load(folder.step, state.skipped):
+            return folder.name
+    return ""
+
+
+def _state_of(store: Store, folder: layout.FolderName) -> TrainerState | None:
+    """Return what the run noted beside the tensors; None where that cannot be read back: it is no way back then."""
+    try:
+        return TrainerState.model_validate_json(store.read(f"{folder.folder}/{layout.TRAINER_STATE}"))
+    except (NotFound, ValidationError) as error:
+        logger.warning("%s is passed over: its %s is of no use: %s", folder.name, layout.TRAINER_STATE, error)
+        return None

@@ -70,10 +70,19 @@ class Continue:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Load the newest checkpoint of a step below `before`."""
+    """Load the newest checkpoint of a step below `before` that holds nothing of `gone`: the goings back so far."""
 
     before: int
     finding: Finding
+    gone: tuple[SkippedSteps, ...] = ()
+
+    def may_load(self, step: int, skipped: Sequence[SkippedSteps]) -> bool:
+        """Whether the run's own past is what a checkpoint of `step` holds, whose record then was `skipped`.
+
+        A save of steps that the run went back from later lies in the store like any other; its own record knows
+        nothing of that, while a save at the very step of a going back, made after it, has it in its record.
+        """
+        return tuple(each for each in self.gone if each.first <= step) == goings_back(skipped)
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,7 @@ class NonFinitePolicy:
                 f"back {self.rollbacks} times (failurePolicy.maxSkippedSteps {self.max_skipped_steps}, maxRollbacks "
                 f"{self.max_rollbacks}). {_WAY_OUT}"
             )
-        return _roll_back(recent, step, f"{told}, the last")
+        return self._roll_back(recent, step, f"{told}, the last")
 
     def owed(self, step: int) -> RollBack | None:
         """Return the going back that was decided at `step`, the newest, and that a kill kept from being done.
@@ -123,7 +132,7 @@ class NonFinitePolicy:
         recent = self._recent(step)
         if len(recent) <= self.max_skipped_steps:
             return None
-        return _roll_back(recent, step, "decided before the run was stopped")
+        return self._roll_back(recent, step, "decided before the run was stopped")
 
     def rolled_back(self, checkpoint_step: int, step: int) -> None:
         """Note that the tensors are those of `checkpoint_step` now, while `step` steps are counted."""
@@ -133,11 +142,19 @@ class NonFinitePolicy:
     @property
     def rollbacks(self) -> int:
         """How often the run went back."""
-        return sum(each.cause is Cause.ROLLED_BACK for each in self.record)
+        return len(goings_back(self.record))
+
+    def _roll_back(self, recent: Sequence[int], step: int, told: str) -> RollBack:
+        text = (
+            f"{len(recent)} of the last {WINDOW_STEPS} steps were left out ({told}): the run goes back to the "
+            f"checkpoint before step {recent[0]} and on with new samples. {_WAY_OUT}"
+        )
+        finding = Finding(name=FindingName.ROLLED_BACK, severity=Severity.ERROR, step=step, sentence=text)
+        return RollBack(recent[0], finding, goings_back(self.record))
 
     def _recent(self, step: int) -> list[int]:
         """Return the steps left out within the window and since the last return to a checkpoint."""
-        since = max((each.last for each in self.record if each.cause is Cause.ROLLED_BACK), default=0)
+        since = max((each.last for each in goings_back(self.record)), default=0)
         after = max(since, step - WINDOW_STEPS)
         return [
             number
@@ -145,6 +162,11 @@ class NonFinitePolicy:
             if each.cause is not Cause.ROLLED_BACK and each.last > after
             for number in range(max(each.first, after + 1), each.last + 1)
         ]
+
+
+def goings_back(record: Sequence[SkippedSteps]) -> tuple[SkippedSteps, ...]:
+    """Return the entries of a record that tell of steps gone back from."""
+    return tuple(each for each in record if each.cause is Cause.ROLLED_BACK)
 
 
 def with_steps(record: Sequence[SkippedSteps], new: SkippedSteps) -> tuple[SkippedSteps, ...]:
@@ -157,14 +179,6 @@ def with_steps(record: Sequence[SkippedSteps], new: SkippedSteps) -> tuple[Skipp
         oldest = next((each for each in kept if each.cause is not Cause.ROLLED_BACK), kept[0])
         kept.remove(oldest)
     return tuple(kept)
-
-
-def _roll_back(recent: Sequence[int], step: int, told: str) -> RollBack:
-    text = (
-        f"{len(recent)} of the last {WINDOW_STEPS} steps were left out ({told}): the run goes back to the checkpoint "
-        f"before step {recent[0]} and on with new samples. {_WAY_OUT}"
-    )
-    return RollBack(recent[0], Finding(name=FindingName.ROLLED_BACK, severity=Severity.ERROR, step=step, sentence=text))
 
 
 def _finding(cause: Cause, step: int, told: str, count: int, most: int) -> Finding:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest
     from t2i_checkpoint.store import Store
     from t2i_checkpoint.verdict import Wanted
+    from t2i_trainer.non_finite import SkippedSteps
 
 CPU = torch.device("cpu")
 NULL = torch.ones(8, 16)
@@ -50,7 +51,13 @@ class Bench:
         """What the job asks for, as the trainer says it."""
         return wanted_of(self.spec, architecture_of(self.state.unet))
 
-    def save(self, step: int, *, initial_weights: InitialWeightsFacts | None = None) -> Manifest:
+    def save(
+        self,
+        step: int,
+        *,
+        initial_weights: InitialWeightsFacts | None = None,
+        skipped: tuple[SkippedSteps, ...] = (),
+    ) -> Manifest:
         """Commit a checkpoint of `step` in the folder `step-<step>-0123abcd-a1`."""
         self.state.step = step
         facts = RunFacts(
@@ -68,7 +75,9 @@ class Bench:
             self.store,
             self.scratch / "save",
             state=self.state,
-            trainer_state=TrainerState(step=step, dataset_size=10, dataset_sha256="ab", loss_smoothed=0.5),
+            trainer_state=TrainerState(
+                step=step, dataset_size=10, dataset_sha256="ab", loss_smoothed=0.5, skipped=skipped
+            ),
             facts=facts,
             ranks=(RankFacts(rank=0, weights_sha256=digest, noise_sha256=digest),),
             metrics=b"",

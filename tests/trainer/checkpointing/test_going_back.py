@@ -19,8 +19,8 @@ from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.checkpointing.state import weights_sha256
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.errors import TrainerError
-from t2i_trainer.going_back import go_back, newest_before
-from t2i_trainer.non_finite import RollBack
+from t2i_trainer.going_back import go_back, whole_before
+from t2i_trainer.non_finite import Cause, RollBack, SkippedSteps
 from t2i_trainer.world import World
 
 if TYPE_CHECKING:
@@ -47,20 +47,20 @@ def committed(step: int, attempt: int = 1) -> list[str]:
 @pytest.mark.parametrize(
     ("keys", "before", "expected"),
     [
-        ([], 9, ""),
-        ([*committed(3), *committed(6), *committed(9)], 9, own(6)),
-        ([*committed(3), *committed(6), *committed(9)], 3, ""),
-        ([*committed(3), f"{own(6)}/{layout.WEIGHTS}"], 9, own(3)),  # never committed
-        ([*committed(3), *committed(6), f"{own(6)}/{layout.DAMAGED}"], 9, own(3)),
-        ([*committed(3), *committed(6), f"{own(6)}/{layout.RETIRED}"], 9, own(3)),  # being deleted
-        ([*committed(3), f"checkpoints/checkpoint-6/{layout.MANIFEST}"], 9, own(3)),  # another program's
-        ([*committed(6, 1), *committed(6, 2)], 9, own(6, 2)),
-        ([f"archive/20251214T221758Z-x/{key}" for key in committed(3)], 9, ""),
+        ([], 9, []),
+        ([*committed(3), *committed(6), *committed(9)], 9, [own(6), own(3)]),
+        ([*committed(3), *committed(6), *committed(9)], 3, []),
+        ([*committed(3), f"{own(6)}/{layout.WEIGHTS}"], 9, [own(3)]),  # never committed
+        ([*committed(3), *committed(6), f"{own(6)}/{layout.DAMAGED}"], 9, [own(3)]),
+        ([*committed(3), *committed(6), f"{own(6)}/{layout.RETIRED}"], 9, [own(3)]),  # being deleted
+        ([*committed(3), f"checkpoints/checkpoint-6/{layout.MANIFEST}"], 9, [own(3)]),  # another program's
+        ([*committed(6, 1), *committed(6, 2)], 9, [own(6, 2), own(6, 1)]),
+        ([f"archive/20251214T221758Z-x/{key}" for key in committed(3)], 9, []),
     ],
 )
-def test_the_newest_whole_checkpoint_from_before_is_chosen(keys: list[str], before: int, expected: str) -> None:
-    assert newest_before(keys, before) == expected.removeprefix(layout.CHECKPOINTS)
-    assert newest_before(reversed(keys), before) == expected.removeprefix(layout.CHECKPOINTS)
+def test_whole_checkpoints_from_before_come_newest_first(keys: list[str], before: int, expected: list[str]) -> None:
+    assert [each.folder for each in whole_before(keys, before)] == expected
+    assert [each.folder for each in whole_before(reversed(keys), before)] == expected
 
 
 @pytest.fixture
@@ -104,6 +104,38 @@ def test_weights_average_and_moments_are_those_of_the_checkpoint_and_the_count_g
     assert digest(bench.state) == then
     assert bench.state.step == 9, "samples since then are not seen again"
     assert not (configuration.run_directory / "going-back").exists(), "scratch space is small"
+
+
+def test_steps_that_were_gone_back_from_are_never_loaded(
+    bench: Bench, configuration: RunConfiguration, world: World
+) -> None:
+    """At step 7 the run went back to step 3, and saved that with a record; the save of step 6 knows nothing of it."""
+    gone = SkippedSteps(first=4, last=7, cause=Cause.ROLLED_BACK)
+    bench.save(3)
+    then = digest(bench.state)
+    train_on(bench.state, 6, 0.02)
+    bench.save(6)
+    train_on(bench.state, 9, 0.02)
+    assert go_back(configuration, world, bench.store, bench.state, RollBack(8, FINDING, (gone,))) == 3
+    assert digest(bench.state) == then
+    bench.save(7, skipped=(gone,))
+    train_on(bench.state, 9, 0.02)
+    assert go_back(configuration, world, bench.store, bench.state, RollBack(8, FINDING, (gone,))) == 7
+    assert digest(bench.state) == then
+
+
+@pytest.mark.parametrize("raw", [None, b"{}"])
+def test_a_checkpoint_that_does_not_tell_what_it_holds_is_passed_over(
+    bench: Bench, configuration: RunConfiguration, world: World, raw: bytes | None
+) -> None:
+    for step in (3, 6):
+        bench.save(step)
+    notes = f"{bench.folder(6)}/{layout.TRAINER_STATE}"
+    bench.store.delete([notes])
+    if raw is not None:
+        bench.store.put(notes, raw)
+    bench.state.step = 9
+    assert go_back(configuration, world, bench.store, bench.state, RollBack(8, FINDING)) == 3
 
 
 def test_with_nothing_to_go_back_to_the_run_ends_and_says_so(
