@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 from tests.trainer.data.parquet_files import table_of
+from tests.trainer.data.tars import tar_of
 
 from t2i_checkpoint.local import LocalStore
 from t2i_trainer.data.shard_file import ShardReader
@@ -162,14 +161,6 @@ def test_a_damaged_shard_is_made_again_as_the_message_says(make_workshop: Callab
     assert tree(tmp_path / "out") == before
 
 
-def write_tar(path: Path, files: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-
-
 def test_tars_give_what_the_folder_gives(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
     workshop = make_workshop("pixels")
     folder = workshop.encode(LocalStore(tmp_path / "folder"), samples_per_shard=5)
@@ -183,7 +174,7 @@ def test_tars_give_what_the_folder_gives(make_workshop: Callable[[str], Any], tm
             files[f"{stem}.png"] = pictures[row["file_name"]]
             plain = number == 0
             files[f"{stem}.txt" if plain else f"{stem}.json"] = (row["text"] if plain else json.dumps(row)).encode()
-        write_tar(workshop.source / f"{number}.tar", files)
+        (workshop.source / f"{number}.tar").write_bytes(tar_of(files))
     tars = workshop.encode(LocalStore(tmp_path / "tars"), samples_per_shard=5)
     assert [shard.sha256 for shard in tars.index.shards] == [shard.sha256 for shard in folder.index.shards]
     # Shards never cross a tar: with three samples each, a tar makes two.
@@ -194,13 +185,26 @@ def test_a_tar_member_that_lacks_its_half_is_broken(make_workshop: Callable[[str
     workshop = make_workshop("pixels")
     picture = (workshop.source / "red-circle.png").read_bytes()
     workshop.empty_source()
-    write_tar(
-        workshop.source / "a.tar", {"1.png": picture, "1.txt": b"a red circle", "2.txt": b"alone", "3.png": picture}
-    )
+    files = {"1.png": picture, "1.txt": b"a red circle", "2.txt": b"alone", "3.png": picture}
+    (workshop.source / "a.tar").write_bytes(tar_of(files))
     with pytest.raises(TrainerError, match=r"a\.tar/2 has no picture"):
         workshop.encode(LocalStore(tmp_path / "refused"))
     done = workshop.encode(LocalStore(tmp_path / "skipped"), skip_broken=True)
     assert (done.index.samples, done.index.broken_count) == (1, 2)
+
+
+def test_a_tar_that_breaks_off_never_makes_a_whole_set(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
+    workshop = make_workshop("pixels")
+    picture = (workshop.source / "red-circle.png").read_bytes()
+    workshop.empty_source()
+    first = {"1.png": picture, "1.txt": b"red"}
+    both = {**first, "2.png": picture, "2.txt": b"red"}
+    length = len(tar_of(first).rstrip(b"\0"))
+    (workshop.source / "a.tar").write_bytes(tar_of(both)[: length + -length % 512])
+    out = LocalStore(tmp_path / "out")
+    with pytest.raises(TrainerError, match=r"a\.tar is no whole, uncompressed tar: it breaks off"):
+        workshop.encode(out, skip_broken=True)
+    assert out.head(INDEX) is None
 
 
 def pack_as_parquet(workshop: Any) -> None:

@@ -2,6 +2,7 @@
 
 Format: https://github.com/webdataset/webdataset#the-webdataset-format. `<key>.jpg|jpeg|png|webp` is the picture; its
 caption is `<key>.txt` or a field of `<key>.json`. Members are read, never unpacked: no name in a tar becomes a path.
+A tar counts as read only where its end stands: what `tarfile` takes for the end may be damage.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _PICTURES = ("jpg", "jpeg", "png", "webp")
 _MAXIMUM_MEMBER_BYTES = 256 * 1024 * 1024
+_READ_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -73,12 +75,17 @@ class TarPart:
                             yield _sample(tar, members, self.data, f"{where}/{key}")
             except tarfile.TarError as error:
                 raise TrainerError(
-                    ExitCode.DATA_INVALID, f"{where} is no whole, uncompressed tar: {error}. Write it anew"
+                    ExitCode.DATA_INVALID,
+                    f"{where} is no whole, uncompressed tar: {error}. Write it anew, or fetch it again; "
+                    "of tars that were strung together make one with `tar --concatenate`",
                 ) from error
 
 
 def _groups(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarInfo]]]:
-    """Yield each sample's key and its members by extension; neighbours with the same key belong together."""
+    """Yield each sample's key and its members by extension; neighbours with the same key belong together.
+
+    Raises tarfile.ReadError where the tar is damaged or cut.
+    """
     key, members = "", dict[str, tarfile.TarInfo]()
     for member in tar:
         if not member.isreg():
@@ -92,8 +99,29 @@ def _groups(tar: tarfile.TarFile) -> Iterator[tuple[str, dict[str, tarfile.TarIn
             members = {}
         key = folder + slash + stem
         members[extension.lower()] = member
+    _require_end(tar)
     if members:
         yield key, members
+
+
+def _require_end(tar: tarfile.TarFile) -> None:
+    """Raise tarfile.ReadError unless an end of archive follows the last member: zeros to the end of the file.
+
+    `TarFile.next` ends alike at the end and at a header that is damaged or missing. POSIX asks for two blocks of zeros;
+    GNU tar and `tarfile` (webdataset's TarWriter) fill up to 20. One is enough: nothing is lost before it.
+    """
+    file = tar.fileobj
+    if file is None:
+        raise tarfile.ReadError("the file is closed")
+    file.seek(tar.offset)
+    rest = 0
+    while piece := file.read(_READ_BYTES):
+        if piece.strip(tarfile.NUL):
+            place = tar.offset + rest + len(piece) - len(piece.lstrip(tarfile.NUL))
+            raise tarfile.ReadError(f"no member and no end at byte {tar.offset} (first byte that is not zero: {place})")
+        rest += len(piece)
+    if rest < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError(f"it breaks off at byte {tar.offset + rest}, before its end (512 zeros)")
 
 
 def _sample(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], data: Data, where: str) -> SourceSample:
