@@ -92,7 +92,7 @@ def candidate_at(folder: str, root_name: str, listing: Iterable[ObjectInfo]) -> 
 
 def _newest_first(folders: Mapping[FolderName, Mapping[str, ObjectInfo]]) -> tuple[Candidate, ...]:
     found = [Candidate(folder, objects) for folder, objects in folders.items()]
-    return tuple(sorted(found, key=lambda c: (c.folder.step, c.modified_at, c.folder.folder), reverse=True))
+    return tuple(sorted(found, key=lambda c: (c.folder.step, c.modified_at, c.folder.age), reverse=True))
 
 
 def _path_inside(folder: FolderName, key: str) -> str:

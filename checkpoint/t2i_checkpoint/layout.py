@@ -52,6 +52,8 @@ _LAST = re.compile(rf"last(?:-v\d+)?{_SUFFIX}")
 _SAMPLES = re.compile(r"samples/step-(\d{8,12})")
 _ARCHIVE_NAME = re.compile(rf"(\d{{8}}T\d{{6}}Z)-({_WRITER})")
 _TIME = "%Y%m%dT%H%M%SZ"
+_NUMBER = re.compile(r"[0-9]+")
+_LONGEST_NUMBER = 63  # of a writer
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ class FolderName:
     def name(self) -> str:
         """The last part of the path, as people speak of it; of the store's root where `folder` is empty."""
         return self.folder.rpartition("/")[2] or self.root_name
+
+    @property
+    def age(self) -> tuple[int, str]:
+        """What names sort by, oldest first: the step, then the writer, whose attempt 10 comes after its attempt 9."""
+        return self.step, _NUMBER.sub(lambda number: number[0].zfill(_LONGEST_NUMBER), self.folder)
 
     @property
     def is_own(self) -> bool:

@@ -36,6 +36,14 @@ def test_candidates_come_newest_first_and_hold_all_their_objects() -> None:
     assert found[2].size_bytes == 20
 
 
+def test_of_one_step_and_one_moment_the_later_attempt_is_the_newer() -> None:
+    """Several stores tell whole seconds."""
+    folders = [f"checkpoints/step-00001000-w-a{attempt}" for attempt in (10, 9, 2)]
+    for order in (folders, folders[::-1]):
+        found = candidates([info(f"{folder}/a") for folder in order])
+        assert [each.folder.folder for each in found] == folders
+
+
 @pytest.mark.parametrize(
     ("paths", "path", "kind"),
     [

@@ -45,6 +45,12 @@ def test_names_sort_by_step() -> None:
     assert sample_folder(5000) == "samples/step-00005000"
 
 
+@given(st.lists(st.tuples(st.integers(0, 10**12 - 1), st.integers(1, 10**6)), max_size=5))
+def test_own_folders_age_by_step_and_attempt(written: list[tuple[int, int]]) -> None:
+    folders = [parse_folder(checkpoint_folder(step, f"0123abcd-a{attempt}")) for step, attempt in sorted(written)]
+    assert folders == sorted((each for each in folders if each is not None), key=lambda each: each.age)
+
+
 @pytest.mark.parametrize(("step", "writer"), [(-1, "w"), (10**12, "w"), (1, ""), (1, "A"), (1, "a/b"), (1, "-a")])
 def test_a_name_that_would_not_read_back_is_refused(step: int, writer: str) -> None:
     with pytest.raises(ValueError, match="writer"):

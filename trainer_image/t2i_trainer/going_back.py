@@ -16,6 +16,10 @@ from pydantic import ValidationError
 
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
+from t2i_checkpoint.archive import ArchiveError
+from t2i_checkpoint.archive_reference import archived_references
+from t2i_checkpoint.discovery import candidates
+from t2i_checkpoint.listing import list_bounded
 from t2i_checkpoint.store import NotFound
 from t2i_trainer.checkpointing.judging import wanted_of
 from t2i_trainer.checkpointing.restore import fetch_checkpoint, load_checkpoint, open_fetched
@@ -24,9 +28,10 @@ from t2i_trainer.errors import TrainerError
 from t2i_trainer.model import architecture_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
-    from t2i_checkpoint.store import Store
+    from t2i_checkpoint.layout import FolderName
+    from t2i_checkpoint.store import ObjectInfo, Store
     from t2i_trainer.checkpointing.state import TrainingState
     from t2i_trainer.configuration import RunConfiguration
     from t2i_trainer.non_finite import RollBack
@@ -59,32 +64,33 @@ def go_back(configuration: RunConfiguration, world: World, store: Store, state: 
     return known
 
 
-def whole_before(keys: Iterable[str], step: int) -> list[layout.FolderName]:
-    """Return the whole own checkpoints of a step below `step` among keys, newest first.
+def whole_before(listing: Iterable[ObjectInfo], archived: Container[str], step: int) -> list[FolderName]:
+    """Return the whole own checkpoints of a step below `step` that lie there, newest first, in the survey's order.
 
-    Whole: committed, and neither known as damaged nor half deleted.
+    Whole: committed, and neither known as damaged nor half deleted. `archived` are folders that are nobody's now.
     """
-    marks: dict[str, set[str]] = {layout.MANIFEST: set(), layout.DAMAGED: set(), layout.RETIRED: set()}
-    for key in keys:
-        place, _, name = key.rpartition("/")
-        if name in marks:
-            marks[name].add(place)
-    whole = marks[layout.MANIFEST] - marks[layout.DAMAGED] - marks[layout.RETIRED]
-    found = (layout.parse_folder(place) for place in whole)
-    fitting = [folder for folder in found if folder is not None and folder.is_own and folder.step < step]
-    return sorted(fitting, key=lambda folder: (folder.step, folder.name), reverse=True)
+    return [
+        each.folder
+        for each in candidates(listing, without=archived)
+        if each.folder.is_own and each.folder.step < step
+        if layout.MANIFEST in each.objects and not {layout.DAMAGED, layout.RETIRED} & set(each.objects)
+    ]
 
 
 def _name_for(store: Store, wish: RollBack) -> str:
-    keys = (info.key for info in store.list(f"{layout.CHECKPOINTS}step-"))
-    for folder in whole_before(keys, wish.before):
+    listing = list(list_bounded(store, layout.SURVEY_PREFIX))
+    try:
+        archived = archived_references(store, listing)
+    except ArchiveError as error:  # which the survey meets too, and the operator says
+        raise TrainerError(ExitCode.INCOMPATIBLE_WEIGHTS, f"{wish.finding.sentence}. {error}") from error
+    for folder in whole_before(listing, archived, wish.before):
         state = _state_of(store, folder)
         if state is not None and wish.may_load(folder.step, state.skipped):
             return folder.name
     return ""
 
 
-def _state_of(store: Store, folder: layout.FolderName) -> TrainerState | None:
+def _state_of(store: Store, folder: FolderName) -> TrainerState | None:
     """Return what the run noted beside the tensors; None where that cannot be read back: it is no way back then."""
     try:
         return TrainerState.model_validate_json(store.read(f"{folder.folder}/{layout.TRAINER_STATE}"))

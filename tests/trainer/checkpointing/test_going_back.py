@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,11 @@ from t2i_api.findings import Finding, FindingName, Severity
 from t2i_api.job import DiffusionTrainingJob, ObjectMetadata
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
+from t2i_checkpoint.archive_documents import ArchiveReference
+from t2i_checkpoint.archive_list import RESTORED
+from t2i_checkpoint.archive_reference import REFERENCE
 from t2i_checkpoint.local import LocalStore
-from t2i_checkpoint.store import StoreUnavailable
+from t2i_checkpoint.store import ObjectInfo, StoreUnavailable
 from t2i_dev.contents import contents
 from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.checkpointing.state import weights_sha256
@@ -29,7 +33,6 @@ if TYPE_CHECKING:
 
     from tests.trainer.checkpointing.conftest import Bench
 
-    from t2i_checkpoint.store import ObjectInfo
     from t2i_trainer.checkpointing.state import TrainingState
 
 CPU = torch.device("cpu")
@@ -54,13 +57,21 @@ def committed(step: int, attempt: int = 1) -> list[str]:
         ([*committed(3), *committed(6), f"{own(6)}/{layout.DAMAGED}"], 9, [own(3)]),
         ([*committed(3), *committed(6), f"{own(6)}/{layout.RETIRED}"], 9, [own(3)]),  # being deleted
         ([*committed(3), f"checkpoints/checkpoint-6/{layout.MANIFEST}"], 9, [own(3)]),  # another program's
-        ([*committed(6, 1), *committed(6, 2)], 9, [own(6, 2), own(6, 1)]),
+        ([*committed(6, 9), *committed(6, 10)], 9, [own(6, 10), own(6, 9)]),
         ([f"archive/20251214T221758Z-x/{key}" for key in committed(3)], 9, []),
     ],
 )
 def test_whole_checkpoints_from_before_come_newest_first(keys: list[str], before: int, expected: list[str]) -> None:
-    assert [each.folder for each in whole_before(keys, before)] == expected
-    assert [each.folder for each in whole_before(reversed(keys), before)] == expected
+    listing = [ObjectInfo(key, 10, "e", datetime(2026, 1, 1, tzinfo=UTC)) for key in keys]
+    for order in (listing, listing[::-1]):
+        assert [each.folder for each in whole_before(order, (), before)] == expected
+
+
+def test_of_one_step_the_checkpoint_that_was_written_last_comes_first() -> None:
+    """As in the survey, whatever the names say."""
+    written = {1: datetime(2026, 1, 2, tzinfo=UTC), 2: datetime(2026, 1, 1, tzinfo=UTC)}
+    listing = [ObjectInfo(key, 10, "e", written[attempt]) for attempt in written for key in committed(6, attempt)]
+    assert [each.folder for each in whole_before(listing, (), 9)] == [own(6, 1), own(6, 2)]
 
 
 @pytest.fixture
@@ -136,6 +147,30 @@ def test_a_checkpoint_that_does_not_tell_what_it_holds_is_passed_over(
         bench.store.put(notes, raw)
     bench.state.step = 9
     assert go_back(configuration, world, bench.store, bench.state, RollBack(8, FINDING)) == 3
+
+
+POINTER = ArchiveReference(name="20251214T221758Z-mine", folders=(own(6),))
+
+
+def test_what_is_archived_in_place_is_nobodys_now(bench: Bench, configuration: RunConfiguration, world: World) -> None:
+    for step in (3, 6):
+        bench.save(step)
+    bench.state.step = 9
+    bench.store.create(f"{POINTER.root}{REFERENCE}", POINTER.to_json())
+    assert go_back(configuration, world, bench.store, bench.state, RollBack(8, FINDING)) == 3
+    bench.store.create(f"{POINTER.root}{RESTORED}", b"{}")
+    assert go_back(configuration, world, bench.store, bench.state, RollBack(8, FINDING)) == 6
+
+
+def test_a_pointer_that_cannot_be_believed_is_the_operators_to_judge(
+    bench: Bench, configuration: RunConfiguration, world: World
+) -> None:
+    bench.save(3)
+    bench.state.step = 9
+    bench.store.create(f"{POINTER.root}{REFERENCE}", b"{}")
+    with pytest.raises(TrainerError, match=r"3 steps were left out.*REFERENCE.json") as failed:
+        go_back(configuration, world, bench.store, bench.state, RollBack(8, FINDING))
+    assert failed.value.code is ExitCode.INCOMPATIBLE_WEIGHTS
 
 
 def test_with_nothing_to_go_back_to_the_run_ends_and_says_so(

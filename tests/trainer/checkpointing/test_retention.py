@@ -72,6 +72,13 @@ def test_retaining_one_keeps_the_one_just_committed(bench: Bench) -> None:
     assert beyond_retained([older, same, foreign], newest, 1) == (older,)
 
 
+def test_of_one_step_the_tenth_attempts_checkpoint_outlives_the_ninths(bench: Bench) -> None:
+    ninth, tenth = (layout.parse_folder(f"checkpoints/step-00000006-0123abcd-a{attempt}") for attempt in (9, 10))
+    assert ninth is not None
+    assert tenth is not None
+    assert beyond_retained([ninth, tenth], bench.save(7), 2) == (ninth,)
+
+
 def test_a_damaged_checkpoint_is_neither_deleted_nor_counted(bench: Bench) -> None:
     """With two to keep, the damaged second newest used to push out the only intact one beside the newest."""
     for step in (1, 2, 3):

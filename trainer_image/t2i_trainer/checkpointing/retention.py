@@ -56,7 +56,7 @@ def beyond_retained(committed: Iterable[FolderName], newest: Manifest, retain: i
     """Return the own folders that are older than the `retain` newest, counted from `newest` downwards."""
     older = sorted(
         (each for each in committed if each.is_own and each.step < newest.step),
-        key=lambda each: (each.step, each.folder),
+        key=lambda each: each.age,
         reverse=True,
     )
     return tuple(older[retain - 1 :])
