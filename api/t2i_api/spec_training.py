@@ -44,6 +44,10 @@ class Diffusion(WireModel):
                 "!(self.zeroTerminalSnr && self.offsetNoise > 0.0)",
                 "diffusion.offsetNoise with zeroTerminalSnr trains on other starting noise than sampling draws: remove offsetNoise, zeroTerminalSnr alone gives very dark and very bright pictures",
             ),
+            (
+                "!(self.zeroTerminalSnr && has(self.minSnrGamma))",
+                "diffusion.minSnrGamma with zeroTerminalSnr never trains the last timestep, where sampling starts: its SNR is 0, and so is its weight. Remove diffusion.minSnrGamma or zeroTerminalSnr",
+            ),
         )
     )
 
@@ -66,11 +70,11 @@ class Diffusion(WireModel):
         default=None,
         gt=0,
         le=100,
-        description="Weighs each sample's loss by min(SNR, gamma) (Hang et al. 2023), so that timesteps of little noise do not drown the others. Default none: all alike. Example: 5.",
+        description="Weighs each sample's loss by min(SNR, gamma) (Hang et al. 2023), so that timesteps of little noise do not drown the others; not with zeroTerminalSnr. Default none: all alike. Example: 5.",
     )
     zero_terminal_snr: bool = Field(
         default=False,
-        description="Rescales the schedule so that the last timestep is pure noise and samples start there (Lin et al. 2023); needs VPrediction. Default false. Example: true.",
+        description="Rescales the schedule so that the last timestep is pure noise and samples start there (Lin et al. 2023); needs VPrediction and no minSnrGamma. Default false. Example: true.",
     )
     offset_noise: float = Field(
         default=0.0,
@@ -89,6 +93,10 @@ class Diffusion(WireModel):
             )
         if self.zero_terminal_snr and self.offset_noise > 0:
             raise ValueError("offsetNoise with zeroTerminalSnr trains on other starting noise than sampling draws")
+        if self.zero_terminal_snr and self.min_snr_gamma is not None:
+            raise ValueError(
+                "minSnrGamma with zeroTerminalSnr never trains the last timestep, where sampling starts: remove one of them"
+            )
         return self
 
 

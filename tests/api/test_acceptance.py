@@ -27,7 +27,7 @@ def test_the_valid_job_is_accepted(api_server: LocalCluster, job_with: JobWith) 
         {"spec.model.initialWeights": {"uri": "s3://t2i/emoji", "endpoint": "https://s3.example"}},
         {
             "spec.model.textEncoder.uri": "hf://openai/clip-vit-large-patch14@main",
-            "spec.diffusion": {"minSnrGamma": 5, "zeroTerminalSnr": True},
+            "spec.diffusion": {"minSnrGamma": 5, "offsetNoise": 0.1},
             "spec.training.microBatchSize": 8,
             "spec.training.compile": "WholeGraph",
             "spec.training.ema": {"powerWidths": [0.05, 0.1], "everySteps": 8},
@@ -38,6 +38,7 @@ def test_the_valid_job_is_accepted(api_server: LocalCluster, job_with: JobWith) 
                 "bands": [{"fromStep": 1, "toStep": 9, "lossAtMost": 1}],
             },
         },
+        {"spec.diffusion": {"zeroTerminalSnr": True}},
         {"spec.training.parallelism": "FullShard", "spec.training.compile": "Eager"},
         {"spec.checkpoint.onIncompatible": "WarmStart", "spec.checkpoint.archive": {"method": "Reference"}},
     ):

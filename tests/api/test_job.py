@@ -25,6 +25,10 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.diffusion": {"zeroTerminalSnr": True, "offsetNoise": 0.1}},
         "other starting noise than sampling draws",
     ),
+    "a weight of 0 where sampling starts": (
+        {"spec.diffusion": {"zeroTerminalSnr": True, "minSnrGamma": 5}},
+        "never trains the last timestep",
+    ),
     "warm-up longer than training": ({"spec.training.warmupSteps": 101}, "warmupSteps"),
     "forward passes of unequal size": ({"spec.training.microBatchSize": 3}, "share of 16 images"),
     "forward pass larger than the batch": ({"spec.training.microBatchSize": 64}, "must not exceed globalBatchSize"),
@@ -116,7 +120,7 @@ def test_a_latent_diffusion_job_can_be_described(job_with: JobWith) -> None:
 
 EVERYTHING_NEW: dict[str, Any] = {
     "spec.model.textEncoder.uri": "hf://openai/clip-vit-large-patch14@main",
-    "spec.diffusion": {"minSnrGamma": 5, "zeroTerminalSnr": True},
+    "spec.diffusion": {"minSnrGamma": 5, "offsetNoise": 0.1},
     "spec.training.microBatchSize": 8,
     "spec.training.compile": "WholeGraph",
     "spec.training.ema": {"decay": 0.999, "powerWidths": [0.05, 0.1], "everySteps": 8},

@@ -57,6 +57,10 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"spec.diffusion": {"zeroTerminalSnr": True, "offsetNoise": 0.1}},
         ("diffusion.offsetNoise with zeroTerminalSnr", "remove offsetNoise"),
     ),
+    "a weight of 0 where sampling starts": (
+        {"spec.diffusion": {"zeroTerminalSnr": True, "minSnrGamma": 5}},
+        ("diffusion.minSnrGamma with zeroTerminalSnr", "Remove diffusion.minSnrGamma or zeroTerminalSnr"),
+    ),
     "offset noise as loud as two pictures": (
         {"spec.diffusion": {"offsetNoise": 2}},
         ("spec.diffusion.offsetNoise", "less than or equal to 1"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from typing import Any, cast
 
 import pytest
 import torch
 from diffusers import DDPMScheduler, training_utils
+from pydantic import ValidationError
 
 from t2i_api.spec_training import Diffusion, NoiseSchedule, PredictionType
 from t2i_checkpoint.wanted import noise_schedule_text
@@ -93,7 +96,7 @@ def test_min_snr_weights_are_those_of_diffusers_own_script(diffusion: Diffusion)
     torch.testing.assert_close(process.loss_weights, least / seen_from, rtol=1e-3, atol=1e-6)
 
 
-@pytest.mark.parametrize("diffusion", [LINEAR, SCALED, PURE_SCALED], ids=named)
+@pytest.mark.parametrize("diffusion", [LINEAR, SCALED, COSINE], ids=named)
 def test_min_snr_is_the_same_loss_on_the_picture_for_every_prediction_type(diffusion: Diffusion) -> None:
     """Whatever is predicted, an error of the picture counts min(SNR, gamma) times (Hang et al. 2023)."""
     process = ForwardProcess(diffusion.model_copy(update={"min_snr_gamma": 5.0}), CPU)
@@ -108,6 +111,27 @@ def test_min_snr_is_the_same_loss_on_the_picture_for_every_prediction_type(diffu
     on_picture = sample_losses(recovered.float(), latents).double() * ratio.clamp(max=5.0)
     weighted = process.weighted(sample_losses(wrong, target), timesteps).double()
     torch.testing.assert_close(weighted, on_picture, rtol=2e-2, atol=1e-6)
+
+
+NAMES = ("schedule", "predictionType", "zeroTerminalSnr", "minSnrGamma")
+SETTINGS = [
+    dict(zip(NAMES, values, strict=True))
+    for values in itertools.product(NoiseSchedule, PredictionType, (False, True), (None, 5))
+]
+
+
+def test_every_timestep_that_sampling_uses_is_trained() -> None:
+    """What would give one of them weight 0 is no job."""
+    accepted = []
+    for setting in SETTINGS:
+        with contextlib.suppress(ValidationError):
+            accepted.append(Diffusion.model_validate(setting))
+    assert {(job.min_snr_gamma, job.zero_terminal_snr) for job in accepted} >= {(None, True), (5, False)}
+    for diffusion in accepted:
+        scheduler = sampling_scheduler(diffusion)
+        scheduler.set_timesteps(20)
+        losses = torch.ones(len(scheduler.timesteps))
+        assert (ForwardProcess(diffusion, CPU).weighted(losses, scheduler.timesteps) > 0).all(), named(diffusion)
 
 
 def test_without_min_snr_every_timestep_counts_alike() -> None:

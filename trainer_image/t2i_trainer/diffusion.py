@@ -77,7 +77,7 @@ def min_snr_weights(alphas_cumprod: torch.Tensor, diffusion: Diffusion) -> torch
     """Return Hang et al.'s (2023) weights of each timestep, float32 [T], or None without `minSnrGamma`.
 
     Their loss on x_0 has weight min(SNR, gamma). Seen from epsilon it is divided by SNR, seen from velocity by SNR + 1
-    (their appendix): a timestep without signal has weight 0 then.
+    (their appendix). A timestep without signal would have weight 0: `Diffusion` takes no `zeroTerminalSnr` beside it.
     """
     if diffusion.min_snr_gamma is None:
         return None
