@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -16,6 +16,7 @@ from tests.trainer.stock_diffusers import drawn_by, readme_code
 
 from t2i_api.job import JobSpec
 from t2i_checkpoint.local import LocalStore
+from t2i_dev.contents import contents
 from t2i_trainer.diffusion import ForwardProcess, sample_losses
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.model import build_unet
@@ -213,6 +214,27 @@ def test_killed_at_any_write_no_folder_looks_whole_and_the_next_attempt_finishes
     store.writes_left = 0  # whole already: nothing is written again
     write_pipeline(store, tmp_path / "scratch", made.model)
     assert {path: path.stat().st_mtime_ns for path in index.parent.rglob("*")} == before
+
+
+def test_the_model_of_an_earlier_run_is_neither_touched_nor_taken_for_this_ones(
+    make: Callable[[Kind], Made], tmp_path: Path
+) -> None:
+    """After an archive the run ended well, and `model/` held the old architecture's weights as if they were its own."""
+    made = make(KINDS["pixels"])
+    store = LocalStore(tmp_path / "bucket")
+    first = write_pipeline(store, tmp_path / "scratch", made.model)
+    before = contents(store)
+    with torch.no_grad():
+        next(made.model.unet.parameters()).add_(1.0)
+    other = replace(made.model, weights=gathered(made.model.unet, keep=True))
+    uris = {write_pipeline(store, tmp_path / "scratch", other) for _ in range(2)}
+    assert write_pipeline(store, tmp_path / "scratch", made.model) == first
+    (second,) = uris
+    assert second != first
+    weights = load_file(Path(second.removeprefix("file://")) / "unet" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(weights[name], tensor) for name, tensor in other.weights.items())
+    assert before.items() <= contents(store).items()
+    readme_code(Path(second.removeprefix("file://")))
 
 
 class Forgetful(LocalStore):

@@ -2,7 +2,7 @@
 
 It lies at `model/step-…/` below checkpoint.uri. `model_index.json`, without which Diffusers loads nothing, is written
 last and create-only, so that a folder looks whole exactly when it is; a run that is killed in between is resumed from
-its last checkpoint and writes the rest.
+its last checkpoint and writes the rest. A model of other weights that an earlier run finished there is never touched.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from t2i_api.progress import ExitCode
-from t2i_checkpoint.store import AlreadyExists
+from t2i_checkpoint.store import AlreadyExists, NotFound
 from t2i_trainer.checkpointing.state import write_tensors
 from t2i_trainer.diffusion import sampling_scheduler
 from t2i_trainer.failures import TrainerError
@@ -40,6 +40,8 @@ logger = logging.getLogger("t2i_trainer")
 MODELS: Final = "model/"
 INDEX: Final = "model_index.json"
 FILES: Final = "FILES.json"
+WEIGHTS: Final = "diffusion_pytorch_model.safetensors"
+_SHA256_FIGURES = 8
 _HASH_BLOCK_BYTES = 8 * 1024 * 1024
 _NOTHING = [None, None]
 
@@ -68,10 +70,11 @@ def model_folder(step: int) -> str:
 def write_pipeline(store: Store, directory: Path, model: FinishedModel) -> str:
     """Write the folder part by part and commit it; returns its URI. Does nothing where it is whole already.
 
-    `directory` is scratch space of the size of the largest part. Raises StoreError, TrainerError.
+    Where the usual folder holds other weights, the name of this one has the first figures of its weights' SHA-256
+    besides. `directory` is scratch space of the size of the largest part. Raises StoreError, TrainerError.
     """
-    folder = model_folder(model.step)
-    if store.head(f"{folder}/{INDEX}") is not None:
+    folder = _folder_for(store, directory, model)
+    if _is_whole(store, folder):
         logger.info("%s/%s is there already and stays as it is", store.uri, folder)
         return f"{store.uri}/{folder}"
     writer = _Writer(store, folder, directory)
@@ -92,6 +95,38 @@ def write_pipeline(store: Store, directory: Path, model: FinishedModel) -> str:
     return f"{store.uri}/{folder}"
 
 
+def _folder_for(store: Store, directory: Path, model: FinishedModel) -> str:
+    usual = model_folder(model.step)
+    if not _is_whole(store, usual):
+        return usual
+    write_tensors(directory / WEIGHTS, model.weights)
+    mine = _sha256(directory / WEIGHTS)
+    shutil.rmtree(directory)
+    if _weights_sha256(store, usual) == mine:
+        return usual
+    folder = f"{usual}-{mine[:_SHA256_FIGURES]}"
+    logger.warning(
+        "%s/%s is another model of this step, of an earlier run, and stays as it is; this one lies in %s",
+        store.uri,
+        usual,
+        folder,
+    )
+    return folder
+
+
+def _is_whole(store: Store, folder: str) -> bool:
+    return store.head(f"{folder}/{INDEX}") is not None
+
+
+def _weights_sha256(store: Store, folder: str) -> str | None:
+    """Return what the folder's list says of the UNet's weights; None where it says nothing that can be read."""
+    try:
+        listed = json.loads(store.read(f"{folder}/{FILES}"))
+        return str(listed[f"unet/{WEIGHTS}"]["sha256"])
+    except (NotFound, ValueError, KeyError, TypeError, RecursionError):
+        return None
+
+
 class _Writer:
     """Uploads the parts of one folder and remembers every file of them."""
 
@@ -104,7 +139,7 @@ class _Writer:
     def unet(self, model: FinishedModel) -> list[str]:
         """Write the averaged weights, and the picture size that they were trained for."""
         directory = self._fresh()
-        write_tensors(directory / "diffusion_pytorch_model.safetensors", model.weights)
+        write_tensors(directory / WEIGHTS, model.weights)
         write_config(model.unet, directory)
         path = directory / "config.json"
         _, side, _ = latent_shape(model.spec, model.vae)
