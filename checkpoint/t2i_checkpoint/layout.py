@@ -148,6 +148,11 @@ def parse_archive_name(name: str) -> tuple[datetime, str] | None:
         return None
 
 
+def earlier_metrics(sha256: str) -> str:
+    """Return `metrics-521c42ad.jsonl`: where the rows of an earlier run are kept whose content has this hash."""
+    return f"metrics-{sha256[:8]}.jsonl"
+
+
 def sample_folder(step: int) -> str:
     """Return `samples/step-00005000`."""
     return f"{SAMPLES}step-{step:08d}"

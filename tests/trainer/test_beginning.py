@@ -19,6 +19,7 @@ from t2i_api.attempt import InitialWeightsDocument
 from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
 from t2i_api.progress import ExitCode, Progress
 from t2i_api.status import VerdictKind
+from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
 from t2i_dev.corpus.ldm import LdmConfig, UNetModel
 from t2i_dev.lone_attempt import ALONE
@@ -272,3 +273,12 @@ def test_what_is_gone_by_now_is_judged_again(begin: Callable[..., Begun]) -> Non
     with pytest.raises(TrainerError) as refused:
         begin("checkpoint-5")
     assert refused.value.code is ExitCode.INCOMPATIBLE_WEIGHTS
+
+
+def test_what_begins_at_step_0_keeps_the_rows_of_the_run_before(begin: Callable[..., Begun], tmp_path: Path) -> None:
+    """Its first save writes metrics.jsonl anew; after an archive nothing else told of the earlier run's losses."""
+    store = LocalStore(tmp_path / "bucket")
+    store.put(layout.METRICS, b"of another model\n")
+    begin(None)
+    copies = [info.key for info in store.list("metrics-")]
+    assert [store.read(key) for key in copies] == [b"of another model\n"]

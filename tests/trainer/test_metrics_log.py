@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore
-from t2i_trainer.metrics_log import MetricsLog, MetricsRow, lines_up_to
+from t2i_trainer.metrics_log import MetricsLog, MetricsRow, keep_earlier_rows, lines_up_to
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,3 +57,17 @@ def test_what_an_attempt_began_with_stands_in_its_first_row() -> None:
     for number in (2, 3):
         log.append(row(number, 0.5))
     assert [json.loads(line).get("beginning") for line in log.after(0)] == [None, {"place": "checkpoints/x"}, None]
+
+
+def test_the_rows_of_an_earlier_run_outlive_the_first_save_of_the_next(tmp_path: Path) -> None:
+    store = LocalStore(tmp_path)
+    assert keep_earlier_rows(store) is None
+    rows = {}
+    for attempt in (1, 1, 2):  # a repeated attempt finds its copy there
+        store.put(layout.METRICS, b"%d\n" % attempt)
+        copy = keep_earlier_rows(store)
+        assert copy is not None
+        rows[copy] = b"%d\n" % attempt
+    store.put(layout.METRICS, b"of the next run\n")
+    assert len(rows) == 2
+    assert {name: store.read(name) for name in rows} == rows

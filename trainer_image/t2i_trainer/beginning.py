@@ -28,7 +28,7 @@ from t2i_trainer.checkpointing.retention import retire_checkpoints
 from t2i_trainer.checkpointing.state import TrainingState, weights_sha256
 from t2i_trainer.ema import ExponentialMovingAverage, copy_for_average
 from t2i_trainer.failures import TrainerError
-from t2i_trainer.metrics_log import MetricsLog
+from t2i_trainer.metrics_log import MetricsLog, keep_earlier_rows
 from t2i_trainer.model import architecture_of
 from t2i_trainer.optim import build_optimizer
 from t2i_trainer.sharding import shard, shards
@@ -90,6 +90,8 @@ class Starter:
             tensors = len(self.unet.state_dict())
             self.telemetry.began_with(beginning.initial_weights, tensors - len(beginning.initial_weights.fresh))
         check_equal_beginning(self.world, beginning.state)
+        if attempt.resume_from is None:
+            self.world.run_where(self.world.leads, lambda: keep_earlier_rows(self.store))
         beginning.metrics.note(beginning.state.step + 1, "beginning", self._for_the_record(beginning))
         return beginning
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
+import logging
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from t2i_checkpoint import layout
+from t2i_checkpoint.store import AlreadyExists
 
 if TYPE_CHECKING:
     from t2i_checkpoint.store import Store
+
+logger = logging.getLogger("t2i_trainer")
 
 
 class MetricsRow(TypedDict):
@@ -71,6 +77,21 @@ class MetricsLog:
     def to_bytes(self) -> bytes:
         """Return the whole file."""
         return "".join(line + "\n" for line in self._lines).encode()
+
+
+def keep_earlier_rows(store: Store) -> str | None:
+    """Copy the rows that lie there, for the first save of a run that begins at step 0 replaces them; returns the copy.
+
+    Create-only and named by its content: any attempt may do so again. Raises StoreError.
+    """
+    if store.head(layout.METRICS) is None:
+        return None
+    rows = store.read(layout.METRICS)
+    copy = layout.earlier_metrics(hashlib.sha256(rows).hexdigest())
+    with contextlib.suppress(AlreadyExists):
+        store.create(copy, rows)
+        logger.info("%s/%s, of an earlier run, is kept as %s", store.uri, layout.METRICS, copy)
+    return copy
 
 
 def lines_up_to(raw: bytes, step: int) -> tuple[str, ...]:
