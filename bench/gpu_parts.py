@@ -163,8 +163,8 @@ class TimedStep(TrainStep):
 class UnfusedStep(TrainStep):
     """AdamW as the script has it; it cannot be told on the device to leave a step out."""
 
-    def _update(self, number: int, rate: float, skipped: torch.Tensor) -> None:
+    def _update(self, number: int, rate: float, skipped: torch.Tensor) -> None:  # noqa: ARG002  # it cannot be told
         set_learning_rate(self.state.optimizer, rate)
         self.state.optimizer.step()
         self._clear_gradients()
-        self.state.ema.update(number, skipped)
+        self.state.ema.update(number)

@@ -67,32 +67,67 @@ def test_power_profiles_weigh_each_step_by_its_power() -> None:
         torch.testing.assert_close(profile.tensors["weight"], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_every_few_steps_all_the_decay_that_is_due_is_done() -> None:
+def averages_of(average: ExponentialMovingAverage) -> list[torch.Tensor]:
+    """The classic one and the profiles, each a copy."""
+    profiles = [tensor for profile in average.profiles for tensor in profile.tensors.values()]
+    return [each.detach().clone() for each in (*average.module.parameters(), *profiles)]
+
+
+@pytest.mark.parametrize("every", [2, 4, 8])
+@pytest.mark.parametrize("warms_up", [True, False])
+def test_every_few_steps_all_the_decay_that_is_due_is_done(every: int, *, warms_up: bool) -> None:
+    """Also where the steps in between, one at a boundary among them, were left out and moved no weight."""
     torch.manual_seed(0)
     model = torch.nn.Linear(3, 2)
-    often = ExponentialMovingAverage(model, decay=0.9, power_widths=WIDTHS)
-    seldom = ExponentialMovingAverage(model, decay=0.9, power_widths=WIDTHS, every_steps=4)
+    often, seldom = (
+        ExponentialMovingAverage(model, 0.9, warms_up=warms_up, power_widths=WIDTHS, every_steps=steps)
+        for steps in (1, every)
+    )
     for step in range(1, 41):
-        if step % 4 == 1:  # weights that stand still between updates are averaged alike
+        if step % every == 1:  # weights that stand still between updates are averaged alike
             walk(model)
         often.update(step)
         seldom.update(step)
-    for mine, theirs in zip(seldom.module.parameters(), often.module.parameters(), strict=True):
-        torch.testing.assert_close(mine, theirs)
-    for seldom_profile, often_profile in zip(seldom.profiles, often.profiles, strict=True):
-        torch.testing.assert_close(dict(seldom_profile.tensors), dict(often_profile.tensors))
+    torch.testing.assert_close(averages_of(seldom), averages_of(often))
 
 
-def test_a_skipped_step_changes_no_average() -> None:
+def test_a_step_that_was_left_out_counts_the_weights_as_they_are() -> None:
+    """A profile weighs steps by their number, so that what is made of it afterwards knows its weighting."""
+    torch.manual_seed(0)
     model = torch.nn.Linear(3, 2)
-    average = ExponentialMovingAverage(model, decay=0.9, power_widths=WIDTHS)
-    average.update(1)
-    classic = next(average.module.parameters())
-    before = [classic.clone(), *(profile.tensors["weight"].clone() for profile in average.profiles)]
+    average = ExponentialMovingAverage(model, decay=0.9, power_widths=[0.05])
+    weights = []
+    for step in range(1, 21):
+        if step not in {7, 8, 20}:
+            walk(model)
+        average.update(step)
+        weights.append(model.weight.detach().clone())
+    power = gamma_of(0.05) + 1
+    shares = [(step / 20) ** power - ((step - 1) / 20) ** power for step in range(1, 21)]
+    expected = sum(share * each for share, each in zip(shares, weights, strict=True))
+    torch.testing.assert_close(average.profiles[0].tensors["weight"], expected)
+
+
+@pytest.mark.parametrize("every", [1, 4])
+@pytest.mark.parametrize(("since", "step"), [(10, 27), (8, 28), (12, 16), (5, 6), (5, 7), (9, 9)])
+def test_steps_at_once_are_the_same_as_one_by_one(every: int, since: int, step: int) -> None:
+    """As after a return to an earlier checkpoint, in the middle of a block too, and never a step twice."""
+    torch.manual_seed(0)
+    model = torch.nn.Linear(3, 2)
+    slowly, at_once = (ExponentialMovingAverage(model, 0.9, power_widths=WIDTHS, every_steps=every) for _ in range(2))
+    for each in range(1, since + 1):
+        walk(model)
+        slowly.update(each)
+        at_once.update(each)
+    at_once.update(step, since=since)
+    for each in range(since + 1, step + 1):
+        slowly.update(each)
+    torch.testing.assert_close(averages_of(at_once), averages_of(slowly))
     walk(model)
-    average.update(2, torch.tensor(1.0))
-    after = [classic, *(profile.tensors["weight"] for profile in average.profiles)]
-    assert all(torch.equal(old, new) for old, new in zip(before, after, strict=True))
+    for each in range(step + 1, step + 6):
+        slowly.update(each)
+        at_once.update(each)
+    torch.testing.assert_close(averages_of(at_once), averages_of(slowly))
 
 
 def test_a_stored_profile_is_loaded_whole_or_not_at_all() -> None:

@@ -1,4 +1,4 @@
-"""One step: passes add up exactly, a bad step changes nothing, and the host is told what was measured."""
+"""One step: passes add up exactly, a bad step changes no weight, and the host is told what was measured."""
 
 from __future__ import annotations
 
@@ -31,13 +31,14 @@ def world() -> World:
     return World(Accelerator(cpu=True), rank=0, local_rank=0, size=1, device=CPU)
 
 
-def made(spec: JobSpec, world: World, *, micro_batch: int | None = None) -> TrainStep:
+def made(spec: JobSpec, world: World, *, micro_batch: int | None = None, average_every: int = 1) -> TrainStep:
     training = spec.training.model_copy(
         update={"global_batch_size": BATCH, "micro_batch_size": micro_batch, "learning_rate": 0.01}
     )
     spec = spec.model_copy(update={"training": training})
     unet = build_unet(spec, CPU)
-    state = TrainingState(unet, ExponentialMovingAverage(unet, 0.9), build_optimizer(unet, training))
+    average = ExponentialMovingAverage(unet, 0.9, warms_up=False, power_widths=[0.1], every_steps=average_every)
+    state = TrainingState(unet, average, build_optimizer(unet, training))
     return TrainStep(spec, world, state, Interruption())
 
 
@@ -48,10 +49,10 @@ def batch(number: int = 0, *, timesteps: tuple[int, ...] = (0, 249, 250, 600, 99
 
 
 def tensors(step: TrainStep) -> dict[str, torch.Tensor]:
+    """Weights and moments."""
     state = step.state
     return {
         **{f"unet.{name}": tensor.clone() for name, tensor in module_tensors(state.unet).items()},
-        **{f"ema.{name}": tensor.clone() for name, tensor in module_tensors(state.ema.module).items()},
         **{f"adamw.{name}": tensor.clone() for name, tensor in optimizer_tensors(state.unet, state.optimizer).items()},
     }
 
@@ -89,7 +90,7 @@ def test_losses_are_told_by_quarter_of_the_forward_process(job_spec: JobSpec, wo
 
 
 @pytest.mark.parametrize("spoilt", ["latents", "conditioning"])
-def test_a_step_that_is_not_finite_changes_nothing_but_its_number(job_spec: JobSpec, world: World, spoilt: str) -> None:
+def test_a_step_that_is_not_finite_changes_no_weight(job_spec: JobSpec, world: World, spoilt: str) -> None:
     step = made(job_spec, world)
     step.take(batch(0))
     before = tensors(step)
@@ -114,6 +115,25 @@ def test_a_loss_above_the_limit_is_left_out_as_well(job_spec: JobSpec, world: Wo
     assert (first.skipped, second.skipped, second.finite) == (False, True, True)
     after = tensors(step)
     assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("every", [1, 2])
+def test_averages_take_in_the_weights_that_a_bad_step_left_as_they_were(
+    job_spec: JobSpec, world: World, every: int
+) -> None:
+    """Above all where averages are due every few steps: the steps before the bad one would never count."""
+    step = made(job_spec, world, average_every=every)
+    held = (step.state.unet, step.state.ema.module)
+    weights, average = (dict(module.named_parameters())["conv_in.weight"].detach() for module in held)
+    before = average.clone()
+    step.take(batch(0))
+    first = average.clone()
+    bad = batch(1)
+    bad.latents[:] = math.nan
+    step.take(bad)
+    torch.testing.assert_close(average, weights.lerp(first, 0.9 if every == 1 else 0.81))
+    torch.testing.assert_close(step.state.ema.profiles[0].tensors["conv_in.weight"], weights)
+    assert torch.equal(first, before) == (every == 2)
 
 
 def test_a_wish_to_stop_travels_with_the_step(job_spec: JobSpec, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

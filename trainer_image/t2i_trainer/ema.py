@@ -1,8 +1,8 @@
 """The averages of the weights: the classic one, as a UNet of its own that pictures are drawn with, and power profiles.
 
 Power profiles (Karras et al. 2024) are kept beside it where the job asks for them: any width can be made of their
-snapshots afterwards, when it is known which one draws best. All averages are functions of the steps taken, so that
-their tensors are all that a resume needs.
+snapshots afterwards, when it is known which one draws best. All averages weigh the weights of each step by its number,
+so that their tensors are all that a resume needs. Steps without a trace in the weights count too (decision 0177).
 """
 
 from __future__ import annotations
@@ -63,20 +63,21 @@ class ExponentialMovingAverage:
         )
 
     @torch.no_grad()
-    def update(self, step: int, found_inf: torch.Tensor | None = None) -> None:
-        """Take in the weights after `step` (1 is the first), unless `found_inf` (float32 [], on the device) is 1.
+    def update(self, step: int, *, since: int | None = None) -> None:
+        """Take in the weights after `step` (1 is the first); with `since` they count for all steps after that one.
 
-        Only every so many steps is anything done, with all the decay that is due by then.
+        Only every so many steps is anything done, with all the decay that is due by then. A step that was left out
+        counts like any other: its weights are those of the step before.
         """
         every = self._every_steps
-        if step % every:
+        before = step - 1 if since is None else since
+        first, last = before - before % every, step - step % every
+        if first == last:
             return
-        decays = (decay_at(each, self._decay) for each in range(step - every + 1, step + 1))
-        classic = math.prod(decays) if self._warms_up else self._decay**every
-        self._blend(self._averages, classic, found_inf)
+        decays = (decay_at(each, self._decay) for each in range(first + 1, last + 1))
+        self._blend(self._averages, math.prod(decays) if self._warms_up else self._decay ** (last - first))
         for profile in self.profiles:
-            power = decay_between(step - every, step, profile.gamma)
-            self._blend(_shares(profile.tensors.values()), power, found_inf)
+            self._blend(_shares(profile.tensors.values()), decay_between(first, last, profile.gamma))
 
     def profile_tensors(self) -> dict[str, Mapping[str, torch.Tensor]]:
         """Return the power profiles by their file in a checkpoint."""
@@ -93,23 +94,8 @@ class ExponentialMovingAverage:
                 raise RuntimeError(f"{path}: {name} has shape {tuple(tensor.shape)}, not {tuple(mine[name].shape)}")
             mine[name].copy_(placed(tensor, mine[name]))
 
-    def _blend(self, averages: tuple[torch.Tensor, ...], decay: float, found_inf: torch.Tensor | None) -> None:
-        # SGD without momentum, upwards along the weights and with a weight decay of 1, is average += (1 - decay) *
-        # (weights - average); the fused one can be told on the device to write nothing.
-        torch._fused_sgd_(
-            averages,
-            self._sources,
-            [],
-            weight_decay=1.0,
-            momentum=0.0,
-            lr=1.0 - decay,
-            dampening=0.0,
-            nesterov=False,
-            maximize=True,
-            is_first_step=True,
-            grad_scale=None,
-            found_inf=found_inf,
-        )
+    def _blend(self, averages: tuple[torch.Tensor, ...], decay: float) -> None:
+        torch._foreach_lerp_(averages, self._sources, 1.0 - decay)
 
 
 def copy_for_average(model: nn.Module) -> nn.Module:

@@ -57,6 +57,7 @@ def go_back(configuration: RunConfiguration, world: World, store: Store, state: 
     step = state.step
     load_checkpoint(open_fetched(directory), state)
     known, state.step = state.step, step
+    state.ema.update(step, since=known)  # the steps in between were left out
     world.wait()
     if world.leads_pod:
         shutil.rmtree(directory)

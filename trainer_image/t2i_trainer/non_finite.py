@@ -1,10 +1,10 @@
 """What is done about steps that are not finite, or spike: leave them out, then go back, then give up. Pure.
 
-The device leaves such a step out (`step.py`): nothing changes but the step's number, so the samples are consumed and
-sample position stays a function of the step. Where too many steps in a thousand were left out, the tensors of the last
-checkpoint from before them are loaded, and the *count goes on*: everything since that checkpoint counts as left out,
-its samples are not seen again, and a resume from any later checkpoint is exact without knowing of it. The record of
-what was left out lies in the checkpoint only to be counted and told.
+The device leaves such a step out (`step.py`): weights and moments stay, the step's number goes on, so the samples are
+consumed and sample position stays a function of the step. Where too many steps in a thousand were left out, the tensors
+of the last checkpoint from before them are loaded, and the *count goes on*: everything since that checkpoint counts as
+left out, its samples are not seen again, and a resume from any later checkpoint is exact without knowing of it. The
+record of what was left out lies in the checkpoint only to be counted and told.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Ranks meet in two places: DDP's gradients, once a step however many passes it has, and one small sum that carries the
 measures and the wish to stop. A step whose loss or gradient is not finite (or above a limit) is found out on the device
-and left out there: weights, moments and averages stay as they are, and the step's number goes on.
+and left out there: weights and moments stay as they are, the step's number goes on, and the averages take in the
+weights as they are.
 """
 
 from __future__ import annotations
@@ -158,7 +159,7 @@ class TrainStep:
         optimizer.grad_scale = None  # type: ignore[attr-defined]
         optimizer.step()
         self._clear_gradients()
-        self.state.ema.update(number, skipped)
+        self.state.ema.update(number)
 
     def _parts(self, batch: Batch) -> Iterator[Batch]:
         for start in range(0, self._share, self._micro_batch):

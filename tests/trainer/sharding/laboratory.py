@@ -146,7 +146,7 @@ def _train(step: TrainStep, spec: JobSpec, world: World) -> Held:
     for number in range(GOOD_STEPS):
         step.take(_batch(spec, world, number))
         results += _measured(step)
-    before = _copied(tensor_files(step.state))
+    before = _copied(_weights_and_moments(step.state))
     bad = _batch(spec, world, GOOD_STEPS)
     if world.rank == 1:  # which spoils the step of all
         bad = replace(bad, latents=bad.latents * torch.nan)
@@ -154,7 +154,7 @@ def _train(step: TrainStep, spec: JobSpec, world: World) -> Held:
     results += _measured(step)
     evaluation, pictures = _evaluation(step, spec, world), _pictures(step, spec, world)
     files = tensor_files(step.state)
-    after = _copied(files)
+    after = _copied(_weights_and_moments(step.state))
     every = [tensor for held in files.values() for tensor in held.values()]
     return Held(
         mine=sum(share_of(tensor).numel() for tensor in every),
@@ -172,6 +172,11 @@ def _train(step: TrainStep, spec: JobSpec, world: World) -> Held:
 
 def _measured(step: TrainStep) -> list[StepResult]:
     return list(step.stream.drain())
+
+
+def _weights_and_moments(state: TrainingState) -> Mapping[str, Mapping[str, torch.Tensor]]:
+    files = tensor_files(state)
+    return {path: files[path] for path in (layout.WEIGHTS, layout.OPTIMIZER)}
 
 
 def _copied(files: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
