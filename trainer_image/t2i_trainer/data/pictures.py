@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # Pillow's own bound on decompression bombs is a warning at this size and an error at twice of it.
 _MAXIMUM_PICTURE_PIXELS = 100_000_000
+# The formats that Pillow gives 16 bits of as mode I; of other formats that mode holds 32.
+_SIXTEEN_BITS_IN_MODE_I = frozenset({"PNG", "PPM"})
+_WHITE_OF_16_BITS, _WHITE = 65535, 255
 
 
 class BrokenPictureError(TrainerError):
@@ -37,7 +40,7 @@ def decode_picture(raw: bytes, resolution: int, where: str) -> NDArray[np.uint8]
                 raise BrokenPictureError(
                     f"{where} has {opened.width} x {opened.height} pixels, at most {_MAXIMUM_PICTURE_PIXELS}"
                 )
-            picture: Image.Image = ImageOps.exif_transpose(opened)
+            picture = _of_8_bits(ImageOps.exif_transpose(opened), opened.format)
             if picture.has_transparency_data:
                 layer = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
@@ -48,3 +51,17 @@ def decode_picture(raw: bytes, resolution: int, where: str) -> NDArray[np.uint8]
     if picture.size != (resolution, resolution):
         picture = ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)
     return np.asarray(picture, dtype=np.uint8).transpose(2, 0, 1)
+
+
+def _of_8_bits(picture: Image.Image, kind: str | None) -> Image.Image:
+    """Scale 16 bits of grey to 8; Pillow's own conversion clips, and nearly all turns white. Raises ValueError."""
+    if picture.mode == "F" or (picture.mode == "I" and kind not in _SIXTEEN_BITS_IN_MODE_I):
+        raise ValueError(f"tones of mode {picture.mode} have no known white: save it with 8 or 16 bits a channel")
+    if not picture.mode.startswith("I"):
+        return picture
+    tones = np.asarray(picture).astype(np.int32)
+    scaled = np.rint(tones * (_WHITE / _WHITE_OF_16_BITS)).astype(np.uint8)
+    grey = Image.fromarray(scaled)
+    if (clear := picture.info.get("transparency")) is not None:
+        grey.putalpha(Image.fromarray(np.where(tones == clear, 0, _WHITE).astype(np.uint8)))
+    return grey
