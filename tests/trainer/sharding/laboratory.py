@@ -28,7 +28,8 @@ from t2i_trainer.checkpointing.state import (
 from t2i_trainer.data.feed import Batch
 from t2i_trainer.diffusion import ForwardProcess
 from t2i_trainer.ema import ExponentialMovingAverage, copy_for_average
-from t2i_trainer.evaluation import Grid, evaluate
+from t2i_trainer.evaluation import evaluate
+from t2i_trainer.evaluation_grid import Grid
 from t2i_trainer.interruption import Interruption
 from t2i_trainer.model import build_unet
 from t2i_trainer.optim import build_optimizer

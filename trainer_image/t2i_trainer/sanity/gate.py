@@ -16,7 +16,8 @@ import torch
 
 from t2i_api.spec_training import PredictionType
 from t2i_trainer.diffusion import ForwardProcess
-from t2i_trainer.evaluation import build_grid, evaluate
+from t2i_trainer.evaluation import evaluate
+from t2i_trainer.evaluation_grid import build_grid
 from t2i_trainer.sanity import batches, movement
 from t2i_trainer.sanity.captions import judge_gap
 from t2i_trainer.sanity.losses import LearningCheck, judge_first_loss
