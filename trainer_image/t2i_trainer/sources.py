@@ -27,7 +27,7 @@ from t2i_trainer.configuration import open_job_store
 from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from t2i_api.job import JobSpec
@@ -92,16 +92,30 @@ class HubSource:
         path.parent.joinpath(".hub", got).replace(path)
 
 
-def fetch_model(spec: JobSpec, uri: str, folder: Path, *, setting: str, parts: tuple[str, ...]) -> None:
+def fetch_model(  # noqa: PLR0913  # keyword-only options
+    spec: JobSpec,
+    uri: str,
+    folder: Path,
+    *,
+    setting: str,
+    parts: tuple[str, ...],
+    check: Callable[[Path, str], None] | None = None,
+) -> None:
     """Copy a frozen model's files into `folder`; `parts` are its folders in a whole pipeline.
 
-    `setting` names the field in errors. Raises TrainerError, StoreError.
+    `setting` names the field in errors; `check` is that of `fetch_files`. Raises TrainerError, StoreError.
     """
-    fetch_files(_open(spec, uri, setting), folder, f"{setting} {uri}", parts)
+    fetch_files(_open(spec, uri, setting), folder, f"{setting} {uri}", parts, check)
 
 
-def fetch_files(source: Source, folder: Path, where: str, parts: tuple[str, ...]) -> None:
-    """Copy what `wanted_files` chooses into `folder`."""
+def fetch_files(
+    source: Source,
+    folder: Path,
+    where: str,
+    parts: tuple[str, ...],
+    check: Callable[[Path, str], None] | None = None,
+) -> None:
+    """Copy what `wanted_files` chooses into `folder`; `check` sees it, and `where`, before any weights come."""
     folder.mkdir(parents=True, exist_ok=True)
     names = source.names()
     wanted = wanted_files(names, parts)
@@ -110,13 +124,19 @@ def fetch_files(source: Source, folder: Path, where: str, parts: tuple[str, ...]
             ExitCode.BAD_CONFIGURATION,
             f"{where} has no {_CONFIG} (nor {parts[0]}/{_CONFIG}): name the folder of a saved model",
         )
-    if not any(_WEIGHTS.fullmatch(name.rpartition("/")[2]) for name in wanted):
+    weights = [name for name in wanted if _WEIGHTS.fullmatch(_base(name))]
+    if not weights:
         raise TrainerError(
             ExitCode.BAD_CONFIGURATION,
             f"{where} has no safetensors: save the model anew with safe_serialization=True (nothing is unpickled here)",
         )
     for name in wanted:
-        source.download(name, folder / name.rpartition("/")[2])
+        if name not in weights:
+            source.download(name, folder / _base(name))
+    if check is not None:
+        check(folder, where)
+    for name in weights:
+        source.download(name, folder / _base(name))
 
 
 def wanted_files(names: Iterable[str], parts: tuple[str, ...]) -> list[str]:
@@ -131,6 +151,10 @@ def wanted_files(names: Iterable[str], parts: tuple[str, ...]) -> list[str]:
     if f"{parts[0]}/{_CONFIG}" in by_folder.get(parts[0], []):
         return sorted(name for part in parts for name in by_folder.get(part, []))
     return []
+
+
+def _base(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def _open(spec: JobSpec, uri: str, setting: str) -> Source:

@@ -16,6 +16,7 @@ from transformers.utils.logging import disable_progress_bar
 from t2i_api.progress import ExitCode
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.sources import fetch_model
+from t2i_trainer.tokenizer import require_tokenizer, require_words
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +35,7 @@ _ENCODER_CLASSES = {
 _WITHOUT_MASK = {"clip", "clip_text_model"}
 # Heads that are no part of the last hidden state; files of bare encoders lack them.
 _UNUSED = ("pooler.", "text_projection.")
+_SETTING = "model.textEncoder.uri"
 _PARTS = ("text_encoder", "tokenizer")
 
 
@@ -54,6 +56,7 @@ class TextEncoder:
             raise _bad(
                 f"model.textEncoder.uri holds no usable model (config.json, tokenizer, safetensors): {first}"
             ) from error
+        require_words(self.tokenizer, _SETTING)
         missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(_UNUSED))
         if missing:
             raise _bad(
@@ -94,7 +97,8 @@ class TextEncoder:
 
 def fetch_text_encoder(spec: JobSpec, folder: Path) -> None:
     """Copy the job's text encoder and its tokenizer into `folder`; raises TrainerError, StoreError."""
-    fetch_model(spec, spec.model.text_encoder.uri, folder, setting="model.textEncoder.uri", parts=_PARTS)
+    uri = spec.model.text_encoder.uri
+    fetch_model(spec, uri, folder, setting=_SETTING, parts=_PARTS, check=require_tokenizer)
 
 
 def embedding_sha256(embedding: torch.Tensor) -> str:
