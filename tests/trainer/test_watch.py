@@ -41,14 +41,28 @@ CPU = torch.device("cpu")
 TOKENS, WIDTH = 8, 16
 
 
+@dataclass(frozen=True)
 class RandomFeed:
-    """Batches of random numbers, other ones at every step."""
+    """Batches of random numbers, other ones at every step; captions too, unless all pictures have the same."""
+
+    same_caption: bool = False
 
     def batch(self, step: int) -> Batch:
         generator = torch.Generator().manual_seed(step)
         latents, noise = torch.randn(2, 4, 12, 8, 8, generator=generator)
         timesteps = torch.tensor([10, 300, 600, 900])
-        return Batch(0.5 * latents, noise, timesteps, torch.randn(4, TOKENS, WIDTH, generator=generator))
+        texts = (
+            torch.ones(4, TOKENS, WIDTH) if self.same_caption else torch.randn(4, TOKENS, WIDTH, generator=generator)
+        )
+        return Batch(0.5 * latents, noise, timesteps, texts)
+
+
+class Follower(World):
+    """A process that is not rank 0."""
+
+    @property
+    def leads(self) -> bool:
+        return False
 
 
 @dataclass
@@ -104,17 +118,16 @@ Watching = Callable[..., Watched]
 def watching(job_spec: JobSpec, tmp_path: Path) -> Watching:
     """Put a fresh run under watch; groups of the spec may be changed."""
 
-    def build(*, rank: int = 0, **groups: dict[str, Any]) -> Watched:
+    def build(*, leads: bool = True, feed: Any = RandomFeed(), **groups: dict[str, Any]) -> Watched:
         changes = {name: getattr(job_spec, name).model_copy(update=fields) for name, fields in groups.items()}
         spec = job_spec.model_copy(update=changes)
         job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=spec)
-        world = World(Accelerator(cpu=True), rank=rank, local_rank=rank, size=1, device=CPU)
+        world = (World if leads else Follower)(Accelerator(cpu=True), rank=0, local_rank=0, size=1, device=CPU)
         telemetry = Telemetry(Progress(attempt=1, world_size=1, target_steps=12, updated_at=datetime.now(UTC)), 4)
         unet = build_unet(spec, CPU)
         state = TrainingState(unet, ExponentialMovingAverage(unet, 0.9), build_optimizer(unet, spec.training))
         null = torch.zeros(TOKENS, WIDTH)
         facts = RunFacts("w1", 0, 4, 10, meaning_from(spec, "0" * 64), null)
-        feed: Any = RandomFeed()
         metrics = MetricsLog()
         store = open_store(spec.checkpoint.uri)
         prepared = Prepared(store, state, feed, null.new_empty(0, TOKENS, WIDTH), facts, "0" * 64, metrics)
@@ -142,7 +155,7 @@ def test_a_finding_is_in_log_metrics_progress_and_the_steps_row(
 
 
 def test_only_the_leader_tells(watching: Watching) -> None:
-    run = watching(rank=1)
+    run = watching(leads=False)
     run.step(seen=double_scaled(run.feed.batch(0)))
     assert run.found() == []
     assert {"batch", "quartiles", "findings"}.isdisjoint(run.rows()[0])
@@ -213,6 +226,15 @@ def test_the_grid_is_evaluated_when_it_is_due_and_told(watching: Watching) -> No
     assert run.metric('t2i_trainer_evaluation_loss{caption="right"}') == pytest.approx(
         run.rows()[2]["evaluation"]["right"]
     )
+
+
+def test_nothing_is_claimed_of_captions_that_cannot_differ(watching: Watching) -> None:
+    run = watching(feed=RandomFeed(same_caption=True))
+    run.step()
+    run.watch.evaluate()
+    assert run.rows()[0]["evaluation"]["answerPower"] > 0
+    assert run.rows()[0]["evaluation"]["reaction"] == 0
+    assert run.found() == []
 
 
 def test_a_band_that_is_left_is_marked_at_every_step_and_told_once(watching: Watching, job_spec: JobSpec) -> None:

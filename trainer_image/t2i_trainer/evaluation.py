@@ -19,21 +19,14 @@ if TYPE_CHECKING:
     from t2i_trainer.evaluation_grid import Grid
     from t2i_trainer.world import World
 
-_SUMS = 9
-
 
 @torch.no_grad()
 def evaluate(unet: torch.nn.Module, forward: ForwardProcess, grid: Grid | None, world: World) -> CaptionGap | None:
-    """Return the mean losses over all ranks' shares, the same on every rank; None where there is no sample.
-
-    Every rank takes part, with a grid or without.
-    """
-    sums = torch.zeros(_SUMS, dtype=torch.float64, device=world.device)
-    if grid is not None:
-        sums += _sums(unet, forward, grid, world)
-    count, right, wrong, null, answer, reaction, power, difference, squared = world.sum(sums).tolist()
-    if count == 0:
+    """Return the mean losses over all ranks' slices, the same on every rank; None where there is no sample."""
+    if grid is None:
         return None
+    sums = world.sum(_sums(unet, forward, grid, world))
+    count, right, wrong, null, answer, reaction, power, difference, squared = sums.tolist()
     mean = difference / count
     spread = max(squared / count - mean * mean, 0.0)
     error = math.sqrt(spread / max(count - 1, 1))
@@ -60,13 +53,15 @@ def _sums(unet: torch.nn.Module, forward: ForwardProcess, grid: Grid, world: Wor
         with world.accelerator.autocast():
             answers.append(model(noisy, grid.timesteps, encoder_hidden_states=text).sample.float())
     model.train(was_training)
+    # What only fills the slice up is left out here, so that not even a NaN of it counts.
+    target, *answers = (each[: grid.count] for each in (target, *answers))
     right, wrong, null = (sample_losses(answer, target).double() for answer in answers)
     reaction = sample_losses(answers[0], answers[1]).double()
     difference = wrong - right
     power = target.double().square().flatten(1).mean(1)
     return torch.stack(
         [
-            right.new_tensor(len(right)),
+            right.new_tensor(grid.count),
             right.sum(),
             wrong.sum(),
             null.sum(),

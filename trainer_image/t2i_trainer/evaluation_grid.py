@@ -1,19 +1,23 @@
 """The samples that every evaluation looks at: the first of the run whose caption was not dropped.
 
-Their timesteps are spread evenly over the forward process. Ranks share the grid as they share a batch.
+Timestep and wrong caption are chosen by a sample's place in the whole grid, so that any number of processes evaluates
+the same. Each rank then takes a slice of the grid.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from t2i_trainer.data.feed import Batch
 from t2i_trainer.sanity.theory import DataScale
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from t2i_trainer.data.feed import Feed
     from t2i_trainer.world import World
 
@@ -26,7 +30,11 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 @dataclass(frozen=True)
 class Grid:
-    """This rank's share: `latents` and `noise` [N, C, H, W], `timesteps` [N], `right`, `wrong` and `null` [N, T, D]."""
+    """A rank's slice: `latents`, `noise` [N, C, H, W], `timesteps` [N], `right`, `wrong`, `null` [N, T, D].
+
+    N is the same on every rank, because a sharded model needs all of them in each forward pass: only the first `count`
+    samples, perhaps none, are this rank's own. Unless `captions_differ`, every wrong caption is the right one.
+    """
 
     latents: torch.Tensor
     noise: torch.Tensor
@@ -34,56 +42,83 @@ class Grid:
     right: torch.Tensor
     wrong: torch.Tensor
     null: torch.Tensor
+    count: int
+    captions_differ: bool
 
 
 def build_grid(
     feed: Feed, null: torch.Tensor, *, images: int, timesteps: int, world: World
 ) -> tuple[Grid | None, DataScale]:
-    """Return this rank's share of about `images` samples (None if a rank finds none), and the scale of all data."""
-    latents, noise, texts, places = [], [], [], []
-    share = max(1, images // world.size)
+    """Return this rank's slice of up to `images` samples (None if no rank finds one), and the scale of all data."""
+    latents, found = [], []
     held = seen = 0
     for step in range(_MOST_BATCHES):
         batch = feed.batch(step)
-        keep = (batch.conditioning != null.to(batch.conditioning)).flatten(1).any(1)
         latents.append(batch.latents)
-        noise.append(batch.noise)
-        texts.append(batch.conditioning)
-        count = len(batch.latents)
-        places.append(keep.nonzero()[:, 0] + seen)
-        held, seen = held + int(keep.sum()), seen + count
-        if held >= share and seen * world.size >= _SCALE_SAMPLES:
+        places = _captioned(batch, null, world)[: images - held]
+        if len(places):
+            found.append(_taken(batch, places, world))
+        held, seen = held + len(places), seen + len(batch.latents) * world.size
+        if held >= images and seen >= _SCALE_SAMPLES:
             break
-    everything = torch.cat(latents)
-    scale = _scale(everything, world)
-    chosen = torch.cat(places)[:share]
-    # All ranks or none: a sharded model needs every one of them in each forward pass.
-    if int(world.sum(torch.tensor(int(not len(chosen)), device=everything.device))):
-        return None, scale
-    right = torch.cat(texts)[chosen]
-    # Neighbours of the golden sequence are far apart in time; ranks continue where the one before left off.
-    fractions = (0.5 + (world.rank * share + torch.arange(len(chosen), device=chosen.device).double()) * _GOLDEN) % 1
-    return (
-        Grid(
-            latents=everything[chosen],
-            noise=torch.cat(noise)[chosen],
-            timesteps=(fractions * timesteps).long().to(everything.device),
-            right=right,
-            wrong=_others(right),
-            null=null.to(right).expand_as(right),
-        ),
-        scale,
+    scale = _scale(torch.cat(latents), world)
+    return _slice(found, null, timesteps, world) if found else None, scale
+
+
+def _captioned(batch: Batch, null: torch.Tensor, world: World) -> torch.Tensor:
+    """Return the places [K] in the global batch whose caption was not dropped, in order, the same on every rank."""
+    keep = (batch.conditioning != null.to(batch.conditioning)).flatten(1).any(1)
+    told = keep.new_zeros(world.size, len(keep), dtype=torch.int32)
+    told[world.rank] = keep
+    return world.sum(told).flatten().nonzero()[:, 0]
+
+
+def _taken(batch: Batch, places: torch.Tensor, world: World) -> Batch:
+    """Return the samples at these places of the global batch, on every rank: each gives what it holds."""
+    first = world.rank * len(batch.latents)
+    is_mine = (places >= first) & (places < first + len(batch.latents))
+
+    def exchanged(held: torch.Tensor) -> torch.Tensor:
+        every = held.new_zeros(len(places), *held.shape[1:])
+        every[is_mine] = held[places[is_mine] - first]
+        return world.sum(every)
+
+    return Batch(**{field.name: exchanged(getattr(batch, field.name)) for field in fields(batch)})
+
+
+def _slice(found: Sequence[Batch], null: torch.Tensor, timesteps: int, world: World) -> Grid:
+    """Return this rank's part of the whole grid; every part is as long as the first."""
+    texts = torch.cat([each.conditioning for each in found])
+    images = len(texts)
+    longest = math.ceil(images / world.size)
+    first = world.rank * longest
+    chosen = torch.arange(first, first + longest, device=texts.device).clamp(max=images - 1)
+    others = _others(texts)
+    right = texts[chosen]
+    # Neighbours of the golden sequence are far apart in time.
+    fractions = (0.5 + chosen.double() * _GOLDEN) % 1
+    return Grid(
+        latents=torch.cat([each.latents for each in found])[chosen],
+        noise=torch.cat([each.noise for each in found])[chosen],
+        timesteps=(fractions * timesteps).long(),
+        right=right,
+        wrong=texts[others[chosen]],
+        null=null.to(right).expand_as(right),
+        count=min(max(images - first, 0), longest),
+        captions_differ=bool((others != torch.arange(images, device=texts.device)).any()),
     )
 
 
 def _others(texts: torch.Tensor) -> torch.Tensor:
-    """Return for each text the next one that differs; itself where all are the same."""
-    chosen = []
-    for place in range(len(texts)):
-        candidates = (texts.roll(-place - 1, 0) != texts[place]).flatten(1).any(1).nonzero()[:, 0]
-        step = int(candidates[0]) + 1 if len(candidates) else 0
-        chosen.append((place + step) % len(texts))
-    return texts[torch.tensor(chosen, device=texts.device)]
+    """Return for each text the place [N] of the next one that differs; its own where all are the same."""
+    rows: Any = texts.flatten(1)
+    kinds: list[int] = rows.unique(dim=0, return_inverse=True)[1].tolist()
+    count = len(kinds)
+    steps = [
+        next((step for step in range(1, count) if kinds[(place + step) % count] != kind), 0)
+        for place, kind in enumerate(kinds)
+    ]
+    return torch.tensor([(place + step) % count for place, step in enumerate(steps)], device=texts.device)
 
 
 def _scale(latents: torch.Tensor, world: World) -> DataScale:

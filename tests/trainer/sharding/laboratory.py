@@ -188,8 +188,20 @@ def _copied(files: Mapping[str, Mapping[str, torch.Tensor]]) -> dict[str, torch.
 
 def _evaluation(step: TrainStep, spec: JobSpec, world: World) -> list[float]:
     batch = _batch(spec, world, 0)
-    null = torch.zeros_like(batch.conditioning)
-    grid = Grid(batch.latents, batch.noise, batch.timesteps, batch.conditioning, batch.conditioning.roll(1, 0), null)
+    texts = batch.conditioning
+    # The last rank has nothing of its own; it takes part all the same.
+    count = SHARE if world.rank + 1 < world.size else 0
+    wrong = texts.roll(1, 0)
+    grid = Grid(
+        batch.latents,
+        batch.noise,
+        batch.timesteps,
+        texts,
+        wrong,
+        torch.zeros_like(texts),
+        count=count,
+        captions_differ=True,
+    )
     with torch.no_grad():
         gap = evaluate(step.state.unet, ForwardProcess(spec.diffusion, world.device), grid, world)
     return [] if gap is None else [gap.right, gap.wrong, gap.null]

@@ -164,10 +164,10 @@ class SanityGate:
 
     def evaluate(self) -> tuple[CaptionGap | None, list[Finding]]:
         """Evaluate the grid with the weights as they are."""
-        watched = self._watched
+        watched, grid = self._watched, self._grid
         with torch.no_grad():
-            gap = evaluate(watched.state.unet, self._forward, self._grid, watched.world)
-        if gap is None or watched.spec.model.text_encoder is None:
+            gap = evaluate(watched.state.unet, self._forward, grid, watched.world)
+        if gap is None or grid is None or not grid.captions_differ:
             return gap, []
         step = watched.state.step
         due = self._learning.judged_from
