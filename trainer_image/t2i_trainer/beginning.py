@@ -9,6 +9,7 @@ import hashlib
 import logging
 import shutil
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from t2i_api.progress import ExitCode
@@ -99,6 +100,7 @@ class Starter:
         """Return what the row of the attempt's first step says of it; the report page reads it."""
         training = self.configuration.spec.training
         return {
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "place": beginning.place,
             "verdict": beginning.verdict,
             "targetSteps": training.steps,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import os
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -44,6 +45,19 @@ def test_grids_come_in_order_with_their_prompts(
     assert facts.grids[0].href == "../samples/step-00000010/grid.png"
     assert facts.grids[0].preview is not None
     assert (facts.history.last_step, facts.problems, facts.is_empty) == (3, (), False)
+
+
+def test_grids_that_an_earlier_run_drew_are_not_this_ones(
+    bucket: LocalStore, put_rows: Callable[..., None], put_grid: Callable[..., None], tmp_path: Path
+) -> None:
+    """After an archive the page of a run of 12 steps showed a picture of step 600."""
+    for step in (10, 20, 600):
+        put_grid(step)
+    began = datetime.now(UTC) - timedelta(hours=1)
+    for path in (tmp_path / "bucket" / "samples" / "step-00000600").iterdir():
+        os.utime(path, times=(0, began.timestamp() - 60))
+    put_rows(2, step1={"beginning": {"at": began.isoformat()}})
+    assert [grid.step for grid in facts_of(bucket).grids] == [10, 20]
 
 
 def test_of_many_grids_first_and_last_are_shown(bucket: LocalStore, put_grid: Callable[..., None]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -41,6 +42,26 @@ def test_attempts_are_told_with_what_they_began_with() -> None:
     resumed = Beginning("checkpoints/step-00000002-ab-a1", "identical", 9, 8)
     assert history.attempts == [Attempt(1, 1, 2, Beginning("", "", 4, 8)), Attempt(2, 3, 4, resumed)]
     assert history.beginning == resumed
+
+
+@pytest.mark.parametrize(
+    ("rows", "began_at"),
+    [
+        ([row(1, beginning={"at": "2026-11-30T09:00:00+00:00"})], datetime(2026, 11, 30, 9, tzinfo=UTC)),
+        ([row(7, beginning={"at": "2026-11-30T09:00:00+00:00"})], None),
+        ([row(1, beginning={"at": "2026-11-30T09:00:00"})], None),
+        ([row(1, beginning={"at": "yesterday"})], None),
+        ([row(1, beginning={"at": 3})], None),
+        ([row(1, beginning={})], None),
+        ([row(1)], None),
+        ([], None),
+    ],
+    ids=["told", "not of step 1", "no time zone", "no time", "no text", "not told", "no beginning", "nothing"],
+)
+def test_a_run_began_when_the_attempt_of_its_first_step_did(
+    rows: list[dict[str, Any]], began_at: datetime | None
+) -> None:
+    assert read_history(lines(*rows)).began_at == began_at
 
 
 def test_evaluations_and_findings_are_told_at_their_steps() -> None:

@@ -48,7 +48,7 @@ class Collector:
         """Return what the page tells."""
         history = self._part(lambda: read_history(_rows(self.store), newer), History())
         nothing: tuple[tuple[SampleGrid, ...], int] = ((), 0)
-        grids, left_out = self._part(self._grids, nothing)
+        grids, left_out = self._part(lambda: self._grids(history.began_at), nothing)
         return ReportFacts(
             uri=self.store.uri,
             made_at=now,
@@ -67,8 +67,9 @@ class Collector:
             self.problems.append(str(error))
             return otherwise
 
-    def _grids(self) -> tuple[tuple[SampleGrid, ...], int]:
-        found = {info.key: info for info in list_bounded(self.store, layout.SAMPLES)}
+    def _grids(self, since: datetime | None) -> tuple[tuple[SampleGrid, ...], int]:
+        listed = list_bounded(self.store, layout.SAMPLES)
+        found = {info.key: info for info in listed if since is None or info.modified_at >= since}
         folders = sorted({key.rpartition("/")[0] for key in found if key.endswith(f"/{layout.GRID}")})
         steps = {step: folder for folder in folders if (step := layout.parse_sample_folder(folder)) is not None}
         shown = spread(sorted(steps), SHOWN_GRIDS)

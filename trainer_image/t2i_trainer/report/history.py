@@ -9,6 +9,7 @@ import json
 import math
 from array import array
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -43,6 +44,7 @@ class Beginning:
     verdict: str = ""
     target_steps: int | None = None
     images_a_step: int | None = None
+    at: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,12 @@ class History:
     def last_step(self) -> int:
         """The newest step; 0 before the first."""
         return self.steps[-1] if self.steps else 0
+
+    @property
+    def began_at(self) -> datetime | None:
+        """When the attempt of the run's first step began; what lies in the bucket from before is an earlier run's."""
+        first = self.attempts[0] if self.attempts else None
+        return first.beginning.at if first is not None and first.first_step == 1 and first.beginning else None
 
     @property
     def beginning(self) -> Beginning | None:
@@ -152,6 +160,7 @@ def _beginning(given: object) -> Beginning | None:
         verdict=str(given.get("verdict", ""))[:_MAXIMUM_TEXT],
         target_steps=_count(given.get("targetSteps")),
         images_a_step=_count(given.get("imagesAStep")),
+        at=_time(given.get("at")),
     )
 
 
@@ -162,6 +171,14 @@ def _row(line: bytes) -> tuple[int, dict[str, Any]] | None:
         return None
     step = _count(row.get("step")) if isinstance(row, dict) else None
     return None if step is None else (step, row)
+
+
+def _time(value: object) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return time if time is not None and time.tzinfo is not None else None
 
 
 def _count(value: object) -> int | None:
