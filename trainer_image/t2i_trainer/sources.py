@@ -18,6 +18,7 @@ from huggingface_hub.errors import (
     HfHubHTTPError,
     HFValidationError,
     LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
@@ -168,6 +169,12 @@ def _open_hub(repository: str, revision: str | None, folder: str, setting: str) 
     """Ask the hub once which commit the revision is now, so that all files are of one."""
     try:
         info = HfApi().model_info(repository, revision=revision)
+    except OfflineModeIsEnabled as error:
+        what = (
+            "is not asked for while HF_HUB_OFFLINE is set, as it is in the trainer's image: set it to 0 "
+            "(workers.template.env; in your shell for t2i train), or copy the model to s3:// and name that"
+        )
+        raise _wrong(setting, repository, what) from error
     except GatedRepoError as error:
         what = "asks for consent: give it on its page and set HF_TOKEN (workers.template.env)"
         raise _wrong(setting, repository, what) from error
