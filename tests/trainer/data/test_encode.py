@@ -14,6 +14,8 @@ from tests.trainer.data.parquet_files import table_of
 from tests.trainer.data.tars import tar_of
 
 from t2i_checkpoint.local import LocalStore
+from t2i_checkpoint.open import Location
+from t2i_trainer.data.encode_job import EncodeOptions, encode_job
 from t2i_trainer.data.shard_file import ShardReader
 from t2i_trainer.data.shard_index import INDEX, RECIPE, read_index
 from t2i_trainer.errors import TrainerError
@@ -150,6 +152,67 @@ def test_a_broken_picture_ends_the_run_or_is_counted(make_workshop: Callable[[st
     assert (done.index.samples, done.index.broken_count, done.progress.broken) == (10, 2, 2)
     assert "broken.png is no readable picture" in done.broken[0]
     assert "metadata.jsonl names a picture" in done.broken[1]
+
+
+def test_the_command_says_how_to_go_on_without_the_broken_picture(
+    make_workshop: Callable[[str], Any], tmp_path: Path
+) -> None:
+    workshop = make_workshop("pixels")
+    (workshop.source / "green-circle.png").write_bytes(b"\x89PNG no more")
+    text_encoder = workshop.spec.model.text_encoder.model_copy(
+        update={"uri": f"file://{workshop.models / 'text_encoder'}"}
+    )
+    model = workshop.spec.model.model_copy(update={"text_encoder": text_encoder})
+    spec = workshop.spec.model_copy(update={"model": model})
+    source, out, scratch = Location(LocalStore(workshop.source)), LocalStore(tmp_path / "out"), workshop.scratch
+    with pytest.raises(
+        TrainerError, match=r"green-circle\.png is no readable picture.* same command with --skip-broken"
+    ):
+        encode_job(spec, source, out, EncodeOptions(scratch, device="cpu"), lambda _: None)
+    done = encode_job(spec, source, out, EncodeOptions(scratch, device="cpu", skip_broken=True), lambda _: None)
+    assert (done.index.samples, done.index.broken_count) == (9, 1)
+
+
+def test_after_a_broken_picture_skipping_it_goes_on_and_ends_with_the_same_bytes(
+    make_workshop: Callable[[str], Any], tmp_path: Path
+) -> None:
+    """Finished shards hold no broken sample; the set that comes of it is no other than one that skipped from the start.
+
+    Regression: the very stop that makes one want --skip-broken left a folder that --skip-broken refused.
+    """
+    workshop = make_workshop("pixels")
+    (workshop.source / "broken.png").write_bytes(b"\x89PNG no more")
+    add_to_metadata(workshop.source, file_name="broken.png", text="nothing")
+    add_to_metadata(workshop.source, file_name="red-circle.png", text="more")
+    workshop.encode(LocalStore(tmp_path / "whole"), skip_broken=True)
+    stopped = LocalStore(tmp_path / "stopped")
+    with pytest.raises(TrainerError, match=r"broken\.png is no readable picture"):
+        workshop.encode(stopped)
+    done = workshop.encode(stopped, skip_broken=True)
+    assert (done.progress.kept, done.index.samples, done.index.broken_count) == (9, 11, 1)
+    assert tree(tmp_path / "stopped") == tree(tmp_path / "whole")
+
+
+def test_a_set_with_samples_left_out_never_passes_for_a_whole_one(
+    make_workshop: Callable[[str], Any], tmp_path: Path
+) -> None:
+    workshop, out = make_workshop("pixels"), tmp_path / "out"
+    with pytest.raises(Killed):
+        workshop.encode(DyingStore(out, 5, after=True))
+    with pytest.raises(Killed):
+        workshop.encode(DyingStore(out, 2, after=True), skip_broken=True)
+    with pytest.raises(TrainerError, match=r"skipBroken: False, there True.*Nothing was changed"):
+        workshop.encode(LocalStore(out))
+
+
+def test_who_skips_is_given_the_finished_set_of_who_did_not(
+    make_workshop: Callable[[str], Any], tmp_path: Path
+) -> None:
+    workshop, out = make_workshop("pixels"), LocalStore(tmp_path / "out")
+    workshop.encode(out)
+    before = tree(tmp_path / "out")
+    assert workshop.encode(out, skip_broken=True).progress.kept == 10
+    assert tree(tmp_path / "out") == before
 
 
 def test_a_damaged_shard_is_made_again_as_the_message_says(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from pyarrow import parquet
 from tests.trainer.data.parquet_files import table_of
 
 from t2i_api.job import DiffusionTrainingJob, JobSpec, ObjectMetadata
+from t2i_api.progress import ExitCode
 from t2i_dev.lone_attempt import ALONE
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.data.opening import Opener, TrainingData
+from t2i_trainer.errors import TrainerError
 from t2i_trainer.world import World
 
 if TYPE_CHECKING:
@@ -38,6 +40,19 @@ def train_on(workshop: Any, uri: str, run_directory: Path) -> TrainingData:
         encoders.null_embedding,
         encoders.vae,
     ).open()
+
+
+@pytest.mark.parametrize("space", ["pixels", "latents"])
+def test_a_broken_picture_ends_the_start_with_what_to_do(
+    make_workshop: Callable[[str], Any], tmp_path: Path, space: str
+) -> None:
+    workshop = make_workshop(space)
+    (workshop.source / "green-circle.png").write_bytes(b"\x89PNG no more")
+    with pytest.raises(
+        TrainerError, match=r"green-circle\.png is no .* with `t2i data encode --skip-broken`"
+    ) as caught:
+        train_on(workshop, f"file://{workshop.source}", tmp_path / "run")
+    assert caught.value.code is ExitCode.DATA_INVALID
 
 
 @pytest.mark.parametrize("space", ["pixels", "latents"])

@@ -58,6 +58,13 @@ def test_the_transparent_tone_lies_on_white(mode: str, value: int) -> None:
     assert decode_picture(file.getvalue(), SIDE, "a picture")[0].tolist() == [[255, 0], [0, 0]]
 
 
+def test_what_is_said_of_a_broken_picture_is_the_same_in_every_run() -> None:
+    """Regression: an address in memory stood in the records beside the shards, so that no two runs wrote the same."""
+    with pytest.raises(BrokenPictureError) as caught:
+        decode_picture(b"no picture", SIDE, "x.png")
+    assert str(caught.value) == "x.png is no readable picture: no format that is known begins so"
+
+
 @pytest.mark.parametrize(("mode", "value"), [("F", 0.5), ("I", 40000)])
 def test_tones_without_a_known_white_are_refused(mode: str, value: float) -> None:
     with pytest.raises(BrokenPictureError, match=rf"^x\.tiff .* mode {mode} .*: save it with 8 or 16 bits a channel$"):

@@ -10,6 +10,7 @@ import torch
 from t2i_api.progress import ExitCode
 from t2i_trainer.data.encode import DEFAULT_WINDOW_SHARDS, Encoding
 from t2i_trainer.data.encoding import Encoders, recipe_of, weights_sha256
+from t2i_trainer.data.pictures import way_out_named
 from t2i_trainer.data.sources import open_source
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.text_encoder import TextEncoder, fetch_text_encoder
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from t2i_checkpoint.open import Location
     from t2i_checkpoint.store import Store
     from t2i_trainer.data.encode import Encoded, EncodeProgress
+
+_WAY_OUT = "Mend it, or run the same command with --skip-broken, which leaves it out and goes on after the last shard"
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,18 @@ def encode_job(
     """Encode `source` for the job into `destination`; raises TrainerError, StoreError."""
     device = _device(options.device)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)  # two runs give the same bytes
-    pictures = open_source(source, spec.data, options.scratch)
-    encoders = _load(spec, options.scratch, device)
-    return Encoding(
-        source=pictures,
-        destination=destination,
-        encoders=encoders,
-        recipe=recipe_of(spec, pictures, encoders, shard_mib=options.shard_mib, skip_broken=options.skip_broken),
-        window_shards=options.window_shards,
-        scratch=options.scratch,
-        report=report,
-    ).run()
+    with way_out_named(_WAY_OUT):
+        pictures = open_source(source, spec.data, options.scratch)
+        encoders = _load(spec, options.scratch, device)
+        return Encoding(
+            source=pictures,
+            destination=destination,
+            encoders=encoders,
+            recipe=recipe_of(spec, pictures, encoders, shard_mib=options.shard_mib, skip_broken=options.skip_broken),
+            window_shards=options.window_shards,
+            scratch=options.scratch,
+            report=report,
+        ).run()
 
 
 def _load(spec: JobSpec, models: Path, device: torch.device) -> Encoders:

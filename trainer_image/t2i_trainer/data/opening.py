@@ -22,6 +22,7 @@ from t2i_trainer.cache import cache_folder
 from t2i_trainer.data.encode import DEFAULT_WINDOW_SHARDS, Encoding
 from t2i_trainer.data.encoding import Encoders, recipe_of, weights_sha256
 from t2i_trainer.data.imagefolder import METADATA, read_imagefolder
+from t2i_trainer.data.pictures import way_out_named
 from t2i_trainer.data.samples import PicturesInMemory, ShardedSamples
 from t2i_trainer.data.shard_cache import ShardCache
 from t2i_trainer.data.shard_fit import check_fit
@@ -44,6 +45,10 @@ logger = logging.getLogger("t2i_trainer")
 
 # Smaller than those of `t2i data encode`: a set that is encoded at each start is small.
 _SHARD_MIB = 64
+_WAY_OUT = (
+    "Mend it, take it out of the set, or encode the set once with `t2i data encode --skip-broken`, which leaves it "
+    "out, and train from the shards"
+)
 
 
 @dataclass(frozen=True)
@@ -85,9 +90,10 @@ class Opener:
                 self.world.leads_pod, lambda: check_fit(store, index, spec, self.models, self.null_embedding)
             )
             return self._sharded(store, index, sha256)
-        if self.vae is None and store.head(METADATA) is not None:
-            return TrainingData(self._in_memory(store), PixelSpace(spec.model.pixel_unshuffle_factor))
-        return self._encoded()
+        with way_out_named(_WAY_OUT):
+            if self.vae is None and store.head(METADATA) is not None:
+                return TrainingData(self._in_memory(store), PixelSpace(spec.model.pixel_unshuffle_factor))
+            return self._encoded()
 
     def _in_memory(self, store: Store) -> PicturesInMemory:
         pictures = read_imagefolder(store, self.configuration.spec.data)

@@ -6,6 +6,7 @@ the resolution (Lanczos), and the middle is cut out.
 
 from __future__ import annotations
 
+import contextlib
 import io
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from t2i_api.progress import ExitCode
 from t2i_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
 # Pillow's own bound on decompression bombs is a warning at this size and an error at twice of it.
@@ -32,6 +35,15 @@ class BrokenPictureError(TrainerError):
         super().__init__(ExitCode.DATA_INVALID, message)
 
 
+@contextlib.contextmanager
+def way_out_named(way_out: str) -> Iterator[None]:
+    """Turn BrokenPictureError into a TrainerError that ends in this sentence: what to do depends on who reads."""
+    try:
+        yield
+    except BrokenPictureError as error:
+        raise TrainerError(error.code, f"{error}. {way_out}") from error
+
+
 def decode_picture(raw: bytes, resolution: int, where: str) -> NDArray[np.uint8]:
     """Return uint8 [3, R, R]; raises BrokenPictureError naming `where`."""
     try:
@@ -45,8 +57,10 @@ def decode_picture(raw: bytes, resolution: int, where: str) -> NDArray[np.uint8]
                 layer = picture.convert("RGBA")
                 picture = Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
             picture = picture.convert("RGB")
+    except UnidentifiedImageError as error:  # its own words name an address in memory, another one in every run
+        raise BrokenPictureError(f"{where} is no readable picture: no format that is known begins so") from error
     # Pillow's plugins raise what their parsers meet; the ones named here are those its own documentation tells of.
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BrokenPictureError(f"{where} is no readable picture: {error}") from error
     if picture.size != (resolution, resolution):
         picture = ImageOps.fit(picture, (resolution, resolution), Image.Resampling.LANCZOS)

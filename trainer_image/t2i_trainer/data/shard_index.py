@@ -70,8 +70,13 @@ class Recipe(_Model):
     skip_broken: bool = False
 
     def differences(self, other: Recipe) -> list[str]:
-        """Return `field: mine, theirs` for each field that differs."""
+        """Return `field: mine, theirs` for each field in which this recipe cannot go on with a set of the other's.
+
+        Whoever leaves out broken samples goes on where none was left out: each shard there has all of its samples.
+        """
         mine, theirs = self.model_dump(by_alias=True), other.model_dump(by_alias=True)
+        if self.skip_broken:
+            theirs["skipBroken"] = True
         return [f"{name}: {mine[name]}, there {theirs[name]}" for name in mine if mine[name] != theirs[name]]
 
 
