@@ -35,6 +35,8 @@ DEVICE_VARIABLE: Final = "T2I_DEVICE"
 # Where the trainer keeps what may outlive a pod: what torch.compile made, copies of data. Absent: its scratch space.
 CACHE_VARIABLE: Final = "T2I_CACHE_DIRECTORY"
 CACHE_DIRECTORY: Final = "/cache"
+# Where a pod sees the volumes that its job reads: a folder each, named like the claim.
+CLAIMS_DIRECTORY: Final = "/claims"
 # For how many seconds at most a pod that has ended stays to be scraped once more. Absent: not at all.
 LINGER_VARIABLE: Final = "T2I_LINGER_SECONDS"
 INDEX_VARIABLE: Final = "JOB_COMPLETION_INDEX"

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from t2i_api.attempt import GROUP, KIND
+from t2i_api.attempt import CLAIMS_DIRECTORY, GROUP, KIND
 from t2i_api.base import StatusModel, WireModel
 from t2i_api.fields import IMMUTABLE_BECAUSE, rules
 from t2i_api.spec_model import Data, Model
@@ -33,6 +33,15 @@ _WEIGHTS_RULE: Final = (
     " || (self.model.initialWeights.uri + '/').replace('//', '/')"
     ".startsWith((self.checkpoint.uri + '/checkpoints/').replace('//', '/')))"
 )
+
+_CLAIMS_URI: Final = f"file://{CLAIMS_DIRECTORY}/"
+
+
+def _mounted(field: str, *, unless: str = "false") -> tuple[str, str]:
+    """Return the CEL rule that a source on a claim's volume is mounted, and its message; `unless`: there is no field."""
+    named = f"self.workers.template.sourceClaims.exists(claim, (self.{field} + '/').startsWith('{_CLAIMS_URI}' + claim + '/'))"
+    rule = f"{unless} || !self.{field}.startsWith('{_CLAIMS_URI}') || {named}"
+    return rule, f"{field} lies on a claim that pods do not mount: name it in workers.template.sourceClaims"
 
 
 class JobSpec(WireModel):
@@ -69,6 +78,9 @@ class JobSpec(WireModel):
                 f"model {IMMUTABLE_BECAUSE}",
             ),
             (_WEIGHTS_RULE, _WEIGHTS_MESSAGE),
+            _mounted("data.uri"),
+            _mounted("model.textEncoder.uri"),
+            _mounted("model.vae.uri", unless="!has(self.model.vae)"),
             ("self.diffusion == oldSelf.diffusion", f"diffusion {IMMUTABLE_BECAUSE}"),
             (
                 "self.data.uri == oldSelf.data.uri && self.data.resolution == oldSelf.data.resolution",
@@ -123,7 +135,19 @@ class JobSpec(WireModel):
             raise ValueError("data.resolution must be a multiple of model.pixelUnshuffleFactor")
         if self._resumes_its_initial_weights():
             raise ValueError(_WEIGHTS_MESSAGE)
+        for field, uri in self._sources():
+            claim = uri.removeprefix(_CLAIMS_URI).partition("/")[0]
+            if uri.startswith(_CLAIMS_URI) and claim not in self.workers.template.source_claims:
+                raise ValueError(
+                    f"{field} lies on claim {claim!r}, which pods do not mount: name it in workers.template.sourceClaims"
+                )
         return self
+
+    def _sources(self) -> list[tuple[str, str]]:
+        """Fields and URIs of what pods only read."""
+        vae = self.model.vae
+        named = [("data.uri", self.data.uri), ("model.textEncoder.uri", self.model.text_encoder.uri)]
+        return named if vae is None else [*named, ("model.vae.uri", vae.uri)]
 
     def _resumes_its_initial_weights(self) -> bool:
         weights, own = self.model.initial_weights, self.checkpoint.uri.rstrip("/")

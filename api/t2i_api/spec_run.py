@@ -1,10 +1,11 @@
 """The spec groups that say where and how it runs: checkpoint, workers, failurePolicy."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
+from t2i_api.attempt import CLAIMS_DIRECTORY
 from t2i_api.base import WireModel
 from t2i_api.fields import (
     IMMUTABLE_BECAUSE,
@@ -145,10 +146,20 @@ class Resources(WireModel):
 
 Labels = Annotated[dict[str, LabelText], Field(max_length=32)]
 Annotations = Annotated[dict[str, AnnotationText], Field(max_length=32)]
+ClaimName = Annotated[str, Field(min_length=1, max_length=253, pattern=OBJECT_NAME_PATTERN)]
 
 
 class PodTemplate(WireModel):
     """What of the pods a job may change."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            (
+                "!has(self.cacheClaim) || !(self.cacheClaim in self.sourceClaims)",
+                "workers.template.cacheClaim is written to, sourceClaims are only read: name different claims",
+            ),
+        )
+    )
 
     labels: Labels = Field(default={}, description="More labels of the pods. Example: {team: vision}.")
     annotations: Annotations = Field(default={}, description="More annotations of the pods. Example: {owner: ada}.")
@@ -178,10 +189,14 @@ class PodTemplate(WireModel):
     image_pull_secrets: list[SecretReference] = Field(
         default=[], max_length=8, description="Secrets to pull the image with.", json_schema_extra=keyed_by("name")
     )
-    cache_claim: str | None = Field(
+    source_claims: list[ClaimName] = Field(
+        default=[],
+        max_length=8,
+        description=f"PersistentVolumeClaims in the job's namespace that hold pictures, shards or models, mounted read-only at {CLAIMS_DIRECTORY}/<claim>: data.uri, model.textEncoder.uri and model.vae.uri may be file://{CLAIMS_DIRECTORY}/<claim>/folder. Readable by user or group 65532; ReadOnlyMany or ReadWriteMany for several pods. Default none. Example: [laion-shards].",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    cache_claim: ClaimName | None = Field(
         default=None,
-        max_length=253,
-        pattern=OBJECT_NAME_PATTERN,
         description="PersistentVolumeClaim in the job's namespace for what may outlive a pod: compiled kernels and copies of data; ReadWriteMany for several pods. Default none: it lives as long as the pod. Example: t2i-cache.",
     )
     termination_grace_period_seconds: int = Field(
@@ -190,6 +205,14 @@ class PodTemplate(WireModel):
         le=3600,
         description="Seconds a pod has to save a checkpoint when it is asked to stop. Default 120.",
     )
+
+    @model_validator(mode="after")
+    def _one_use_a_claim(self) -> Self:
+        if self.cache_claim in self.source_claims:
+            raise ValueError("cacheClaim is written to, sourceClaims are only read: name different claims")
+        if len(set(self.source_claims)) < len(self.source_claims):
+            raise ValueError("sourceClaims holds a claim twice")
+        return self
 
 
 class Workers(WireModel):

@@ -39,6 +39,11 @@ def test_the_valid_job_is_accepted(api_server: LocalCluster, job_with: JobWith) 
             },
         },
         {"spec.diffusion": {"zeroTerminalSnr": True}},
+        {
+            "spec.data.uri": "file:///claims/pictures/train",
+            "spec.model.textEncoder.uri": "file:///claims/models",
+            "spec.workers.template": {"sourceClaims": ["pictures", "models"], "cacheClaim": "cache"},
+        },
         {"spec.training.parallelism": "FullShard", "spec.training.compile": "Eager"},
         {"spec.checkpoint.onIncompatible": "WarmStart", "spec.checkpoint.archive": {"method": "Reference"}},
     ):

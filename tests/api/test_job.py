@@ -29,6 +29,19 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
         {"spec.diffusion": {"zeroTerminalSnr": True, "minSnrGamma": 5}},
         "never trains the last timestep",
     ),
+    "pictures on a claim that is not mounted": (
+        {"spec.data.uri": "file:///claims/laion/train", "spec.workers.template": {"sourceClaims": ["laion-2"]}},
+        "data.uri lies on claim 'laion', which pods do not mount: name it in workers.template.sourceClaims",
+    ),
+    "models on a claim that is not mounted": (
+        {"spec.model.textEncoder.uri": "file:///claims/models"},
+        "model.textEncoder.uri lies on claim 'models'",
+    ),
+    "a claim that is read and written": (
+        {"spec.workers.template": {"cacheClaim": "one", "sourceClaims": ["one"]}},
+        "name different claims",
+    ),
+    "a claim named twice": ({"spec.workers.template": {"sourceClaims": ["one", "one"]}}, "holds a claim twice"),
     "warm-up longer than training": ({"spec.training.warmupSteps": 101}, "warmupSteps"),
     "forward passes of unequal size": ({"spec.training.microBatchSize": 3}, "share of 16 images"),
     "forward pass larger than the batch": ({"spec.training.microBatchSize": 64}, "must not exceed globalBatchSize"),

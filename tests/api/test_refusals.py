@@ -61,6 +61,32 @@ ON_CREATE: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
         {"spec.diffusion": {"zeroTerminalSnr": True, "minSnrGamma": 5}},
         ("diffusion.minSnrGamma with zeroTerminalSnr", "Remove diffusion.minSnrGamma or zeroTerminalSnr"),
     ),
+    "pictures on a claim that is not mounted": (
+        {"spec.data.uri": "file:///claims/laion/train", "spec.workers.template": {"sourceClaims": ["laion-2"]}},
+        ("data.uri lies on a claim that pods do not mount", "name it in workers.template.sourceClaims"),
+    ),
+    "a text encoder on a claim that is not mounted": (
+        {"spec.model.textEncoder.uri": "file:///claims/models"},
+        ("model.textEncoder.uri lies on a claim that pods do not mount",),
+    ),
+    "an autoencoder on a claim that is not mounted": (
+        {
+            "spec.model": {
+                "unet": {"preset": "stable-diffusion-v1"},
+                "textEncoder": {"uri": "hf://openai/clip-vit-large-patch14"},
+                "vae": {"uri": "file:///claims/models/vae"},
+            }
+        },
+        ("model.vae.uri lies on a claim that pods do not mount",),
+    ),
+    "a claim that is read and written": (
+        {"spec.workers.template": {"cacheClaim": "one", "sourceClaims": ["one"]}},
+        ("workers.template.cacheClaim is written to", "name different claims"),
+    ),
+    "a claim named twice": (
+        {"spec.workers.template": {"sourceClaims": ["one", "one"]}},
+        ("spec.workers.template.sourceClaims", "Duplicate value"),
+    ),
     "offset noise as loud as two pictures": (
         {"spec.diffusion": {"offsetNoise": 2}},
         ("spec.diffusion.offsetNoise", "less than or equal to 1"),

@@ -1,11 +1,13 @@
 """The pod template: restricted by default (Pod Security Standards), changed only where the spec allows it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from t2i_api.attempt import (
     ANNOTATION_CHECKPOINT,
     CACHE_DIRECTORY,
     CACHE_VARIABLE,
+    CLAIMS_DIRECTORY,
     CONFIGURATION_DIRECTORY,
     CONTAINER_NAME,
     GPU_RESOURCE,
@@ -75,15 +77,47 @@ def _pod_spec(
                 "name": "shared-memory",
                 "emptyDir": {"medium": "Memory", "sizeLimit": template.resources.shared_memory},
             },
-            *_cache_volume(template),
+            *({"name": claim.volume, "persistentVolumeClaim": claim.source} for claim in _claims(template)),
         ],
     }
     return {**spec, **_placement(template)}
 
 
-def _cache_volume(template: PodTemplate) -> list[dict[str, Any]]:
-    claim = template.cache_claim
-    return [] if claim is None else [{"name": "cache", "persistentVolumeClaim": {"claimName": claim}}]
+@dataclass(frozen=True)
+class _Claim:
+    """A PersistentVolumeClaim as volume and mount.
+
+    `read_only` stands in both: kubelet leaves the owners of a read-only volume's files alone, else `fsGroup` changes
+    them one by one, which takes hours for millions of pictures.
+    """
+
+    volume: str
+    name: str
+    path: str
+    read_only: bool
+
+    @property
+    def source(self) -> dict[str, Any]:
+        return {"claimName": self.name, **self._access}
+
+    @property
+    def mount(self) -> dict[str, Any]:
+        return {"name": self.volume, "mountPath": self.path, **self._access}
+
+    @property
+    def _access(self) -> dict[str, Any]:
+        return {"readOnly": True} if self.read_only else {}
+
+
+def _claims(template: PodTemplate) -> list[_Claim]:
+    # A claim's name may be too long for a volume's.
+    sources = [
+        _Claim(f"source-{number}", name, f"{CLAIMS_DIRECTORY}/{name}", read_only=True)
+        for number, name in enumerate(template.source_claims)
+    ]
+    if template.cache_claim is None:
+        return sources
+    return [_Claim("cache", template.cache_claim, CACHE_DIRECTORY, read_only=False), *sources]
 
 
 def _placement(template: PodTemplate) -> dict[str, Any]:
@@ -122,7 +156,7 @@ def _container(
             {"name": "configuration", "mountPath": CONFIGURATION_DIRECTORY, "readOnly": True},
             {"name": "scratch", "mountPath": SCRATCH_DIRECTORY},
             {"name": "shared-memory", "mountPath": "/dev/shm"},  # noqa: S108  # where torch expects shared memory
-            *({"name": volume["name"], "mountPath": CACHE_DIRECTORY} for volume in _cache_volume(template)),
+            *(claim.mount for claim in _claims(template)),
         ],
     }
 

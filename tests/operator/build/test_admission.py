@@ -28,6 +28,8 @@ EVERYTHING: dict[str, Any] = {
     "env": [{"name": "NCCL_DEBUG", "value": "INFO"}],
     "resources": {"cpu": "500m", "memory": "4Gi", "sharedMemory": "2Gi"},
     "imagePullSecrets": [{"name": "registry"}],
+    "cacheClaim": "t2i-cache",
+    "sourceClaims": ["laion", "a" * 100 + ".models"],
     "terminationGracePeriodSeconds": 300,
 }
 JOBS: dict[str, dict[str, Any]] = {

@@ -165,6 +165,21 @@ def test_a_claim_keeps_what_outlives_a_pod(template_with: Callable[..., dict[str
     assert environment(template)["T2I_CACHE_DIRECTORY"] == "/cache"
 
 
+def test_claims_that_hold_sources_are_mounted_read_only(template_with: Callable[..., dict[str, Any]]) -> None:
+    long = "a" * 100 + ".shards"
+    spec = template_with({"spec.workers.template": {"cacheClaim": "t2i-cache", "sourceClaims": ["laion", long]}})[
+        "spec"
+    ]
+    volumes = {volume["name"]: volume.get("persistentVolumeClaim") for volume in spec["volumes"]}
+    mounts = {mount["mountPath"]: mount for mount in spec["containers"][0]["volumeMounts"]}
+    for claim in ("laion", long):
+        mount = mounts[f"/claims/{claim}"]
+        assert mount["readOnly"] is True
+        assert volumes[mount["name"]] == {"claimName": claim, "readOnly": True}
+        assert len(mount["name"]) <= 63, "a volume's name is a DNS label, shorter than a claim's may be"
+    assert "readOnly" not in mounts["/cache"]
+
+
 def test_the_image_of_the_job_wins_over_the_operators(template_with: Callable[..., dict[str, Any]]) -> None:
     assert template_with()["spec"]["containers"][0]["image"] == "default:1"
     assert template_with({"spec.workers.image": "mine:2"})["spec"]["containers"][0]["image"] == "mine:2"
