@@ -61,13 +61,15 @@ def test_fields_can_have_other_names(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         (["{not json"], "line 1 is no JSON"),
+        (['{"file_name": "a.png", "text": "a\\ud800"}'], "line 1 holds half a character in field 'text'"),
+        (['{"a": ' + "[" * 100_000], "line 1 .* nested too deeply"),
         (["[1]"], "line 1 is no JSON object"),
         ([{"file_name": "a.png", "text": "x"}, {"file_name": "a.png"}], "line 2 has no text in field 'text'"),
         ([{"file": "a.png", "text": "x"}], "fields: file, text"),
         ([{"file_name": "broken.png", "text": "x"}], "broken.png is no readable picture"),
         ([], "has no rows"),
     ],
-    ids=["no-json", "no-object", "no-caption", "other-field", "broken-picture", "empty"],
+    ids=["no-json", "half-a-character", "deep", "no-object", "no-caption", "other-field", "broken-picture", "empty"],
 )
 def test_a_fault_names_its_place(tmp_path: Path, rows: list[Any], message: str) -> None:
     save(tmp_path / "a.png", (8, 8), "red")

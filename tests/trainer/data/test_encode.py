@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tarfile
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -254,6 +255,19 @@ def test_a_tar_member_that_lacks_its_half_is_broken(make_workshop: Callable[[str
         workshop.encode(LocalStore(tmp_path / "refused"))
     done = workshop.encode(LocalStore(tmp_path / "skipped"), skip_broken=True)
     assert (done.index.samples, done.index.broken_count) == (1, 2)
+
+
+def test_a_sample_whose_name_is_no_utf8_is_recorded_so_that_a_second_run_reads_it(
+    make_workshop: Callable[[str], Any], tmp_path: Path
+) -> None:
+    workshop, out = make_workshop("pixels"), LocalStore(tmp_path / "out")
+    picture = (workshop.source / "red-circle.png").read_bytes()
+    workshop.empty_source()
+    files = {"\udcff.txt": b"alone", "2.png": picture, "2.txt": b"a red circle"}
+    (workshop.source / "a.tar").write_bytes(tar_of(files, tarfile.GNU_FORMAT))
+    assert r"a.tar/\udcff has no picture" in workshop.encode(out, skip_broken=True).broken[0]
+    out.delete([INDEX])
+    assert workshop.encode(out, skip_broken=True).index.broken_count == 1
 
 
 def test_a_tar_that_breaks_off_never_makes_a_whole_set(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:

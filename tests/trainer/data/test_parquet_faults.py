@@ -40,17 +40,21 @@ def test_a_path_that_leads_nowhere_breaks_its_row_alone(tmp_path: Path, path: st
 
 
 def test_a_row_without_its_half_is_broken_and_named(tmp_path: Path) -> None:
-    no_utf8 = pa.array([b"\xff"], pa.binary()).cast(pa.binary()).view(pa.string())
+    no_utf8 = (
+        pa.array([b"\xff", "\ud800".encode(errors="surrogatepass")], pa.binary()).cast(pa.binary()).view(pa.string())
+    )
     columns: dict[str, Any] = {
-        "image": pa.array([{"bytes": b"P", "path": None}, None, {"bytes": b"", "path": ""}, {"bytes": b"P"}], IMAGE),
+        "image": pa.array(
+            [{"bytes": b"P", "path": None}, None, {"bytes": b"", "path": ""}, {"bytes": b"P"}, {"bytes": b"P"}], IMAGE
+        ),
         "text": pa.concat_arrays([pa.array([None, "a", "b"], pa.string()), no_utf8]),
     }
     store = LocalStore(tmp_path)
     store.put("a.parquet", file_of(columns))
     samples = list(opened(store).parts[0].samples(0))
-    assert [sample.caption for sample in samples] == [None] * 4
+    assert [sample.caption for sample in samples] == [None] * 5
     faults = ["row 0 has no caption in column 'text'", *(f"row {n} has no picture in column 'image'" for n in (1, 2))]
-    for sample, fault in zip(samples, [*faults, "row 3: text in it is no UTF-8"], strict=True):
+    for sample, fault in zip(samples, [*faults, *(f"row {n}: text in it is no UTF-8" for n in (3, 4))], strict=True):
         with pytest.raises(BrokenPictureError, match=fault):
             sample.load()
 

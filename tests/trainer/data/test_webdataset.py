@@ -13,6 +13,7 @@ from tests.trainer.data.tars import tar_of
 from t2i_api.progress import ExitCode
 from t2i_api.spec_model import Data
 from t2i_checkpoint.local import LocalStore
+from t2i_trainer.data.pictures import BrokenPictureError
 from t2i_trainer.data.webdataset import TarPart
 from t2i_trainer.errors import TrainerError
 
@@ -48,6 +49,27 @@ def test_a_whole_tar_gives_every_sample(name: str, blocks_of_end: int | None, tm
         content += bytes(-len(content) % BLOCK + blocks_of_end * BLOCK)
     assert read(content, tmp_path) == {key: (f"txt of {key}", f"png of {key}".encode()) for key in KEYS}
     assert list(read(content, tmp_path, skip=4)) == [KEYS[4]]
+
+
+# A caption's files, and what is said of them; the picture is whole.
+BROKEN_CAPTIONS: dict[str, tuple[dict[str, bytes], str]] = {
+    "half a character": ({"1.json": b'{"text": "a\\ud800"}'}, r"a\.tar/1\.json holds half a character in field 'text'"),
+    "nested too deeply": ({"1.json": b"[" * 100_000}, r"a\.tar/1\.json .* nested too deeply"),
+    "no field": ({"1.json": b"{}"}, r"a\.tar/1\.json has no text in field 'text'"),
+    "no object": ({"1.json": b"[]"}, r"a\.tar/1\.json is no JSON object"),
+    "no UTF-8": ({"1.txt": b"\xff"}, r"a\.tar/1\.txt is no UTF-8 text"),
+    "none": ({}, r"a\.tar/1 has no caption \(txt, json\): png"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_CAPTIONS)
+def test_a_caption_that_cannot_be_used_breaks_its_sample_alone(what: str, tmp_path: Path) -> None:
+    files, fault = BROKEN_CAPTIONS[what]
+    (tmp_path / "a.tar").write_bytes(tar_of({"1.png": b"", **files, "2.png": b"P", "2.txt": b"a"}))
+    broken, whole = TarPart(LocalStore(tmp_path), "a.tar", DATA, tmp_path).samples(0)
+    assert (broken.caption, whole.caption) == (None, "a")
+    with pytest.raises(BrokenPictureError, match=fault):
+        broken.load()
 
 
 def with_byte(content: bytes, place: int, byte: int) -> bytes:

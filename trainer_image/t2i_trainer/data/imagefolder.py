@@ -7,14 +7,14 @@ files at a time, and kept as bytes in memory; every fault names the line.
 from __future__ import annotations
 
 import hashlib
-import json
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from t2i_api.progress import ExitCode
+from t2i_trainer.data.json_rows import row_of, text_of
 from t2i_trainer.data.pictures import decode_picture
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.memory import available_bytes
@@ -91,24 +91,10 @@ def _rows(raw: bytes, data: Data, uri: str) -> Iterator[CaptionedFile]:
         if not line.strip():
             continue
         where = f"{uri}/{METADATA} line {number}"
-        try:
-            row: Any = json.loads(line)
-        except ValueError as error:
-            raise _invalid(f"{where} is no JSON: {error}") from error
-        if not isinstance(row, dict):
-            raise _invalid(f"{where} is no JSON object")
+        row = row_of(line, where)
         yield CaptionedFile(
             text_of(row, data.image_field, where, "imageField"), text_of(row, data.caption_field, where, "captionField")
         )
-
-
-def text_of(row: dict[str, Any], field: str, where: str, setting: str) -> str:
-    """Return a field's text; raises TrainerError naming the field that `data.<setting>` asks for."""
-    value = row.get(field)
-    if not isinstance(value, str) or (setting == "imageField" and not value):
-        there = ", ".join(sorted(map(str, row)))[:200]
-        raise _invalid(f"{where} has no text in field {field!r} (fields: {there}); set data.{setting}")
-    return value
 
 
 def _check_memory(count: int, resolution: int) -> None:

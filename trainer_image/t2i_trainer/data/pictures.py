@@ -29,10 +29,10 @@ _WHITE_OF_16_BITS, _WHITE = 65535, 255
 
 
 class BrokenPictureError(TrainerError):
-    """One sample cannot be used; the others can."""
+    """One sample cannot be used; the others can. What names it may come from it: no UTF-8 is spelled out."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(ExitCode.DATA_INVALID, message)
+        super().__init__(ExitCode.DATA_INVALID, message.encode(errors="backslashreplace").decode())
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ A tar counts as read only where its end stands: what `tarfile` takes for the end
 
 from __future__ import annotations
 
-import json
 import tarfile
 import tempfile
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from t2i_api.progress import ExitCode
-from t2i_trainer.data.imagefolder import text_of
+from t2i_trainer.data.json_rows import row_of, text_of
 from t2i_trainer.data.pictures import BrokenPictureError
 from t2i_trainer.data.sources import SourceSample, broken_sample
 from t2i_trainer.errors import TrainerError
@@ -141,17 +140,14 @@ def _picture(members: Mapping[str, tarfile.TarInfo], where: str) -> tarfile.TarI
 
 
 def _caption(tar: tarfile.TarFile, members: Mapping[str, tarfile.TarInfo], data: Data, where: str) -> str:
-    try:
-        if "txt" in members:
+    if "txt" in members:
+        try:
             return _read(tar, members["txt"], where).decode().strip()
-        if "json" in members:
-            row = json.loads(_read(tar, members["json"], where))
-            if isinstance(row, dict):
-                return text_of(row, data.caption_field, f"{where}.json", "captionField")
-    except ValueError as error:
-        raise BrokenPictureError(f"{where}: its caption is no UTF-8 text or no JSON: {error}") from error
-    except TrainerError as error:
-        raise BrokenPictureError(str(error)) from error
+        except UnicodeDecodeError as error:
+            raise BrokenPictureError(f"{where}.txt is no UTF-8 text: {error}") from error
+    if "json" in members:
+        row = row_of(_read(tar, members["json"], where), f"{where}.json")
+        return text_of(row, data.caption_field, f"{where}.json", "captionField")
     raise BrokenPictureError(f"{where} has no caption (txt, json): {', '.join(members)}")
 
 
