@@ -47,6 +47,7 @@ class FindingName(StrEnum):
     NON_FINITE_STEP = "NonFiniteStep"
     LOSS_SPIKE = "LossSpike"
     ROLLED_BACK = "RolledBack"
+    NO_EARLIER_CHECKPOINT = "NoEarlierCheckpoint"
     OUTSIDE_EXPECTATIONS = "OutsideExpectations"
 
 

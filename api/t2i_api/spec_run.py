@@ -258,7 +258,7 @@ class FailurePolicy(WireModel):
         default=10,
         ge=0,
         le=1000,
-        description="Steps whose loss is not finite, or spikes, that are left out within 1000 steps before the run goes back to its last checkpoint. Default 10.",
+        description="Steps whose loss is not finite, or spikes, that are left out within 1000 steps before the run goes back to its last checkpoint from before them, or the oldest kept. Default 10.",
     )
     max_rollbacks: int = Field(
         default=2, ge=0, le=100, description="Times a run goes back before it fails. Default 2. Example: 0."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass, field
 
@@ -147,16 +148,20 @@ def test_a_full_record_forgets_steps_before_it_forgets_goings_back(gaps: list[tu
     assert sum(each.cause is Cause.ROLLED_BACK for each in record) == goings + added
 
 
+NOWHERE = "nothing to go back to"
+
+
 @dataclass
 class Machine:
     """The training loop of train.py, in what matters here: weights are the steps that they were made of.
 
-    Results are heard one step late, but for a save, which hears its own step first.
+    Results are heard one step late, but for a save, which hears its own step first. Of the saves `retain` are kept.
     """
 
     bad: frozenset[int]
     bounds: tuple[int, int]
     every: int
+    retain: int = 100
     step: int = 0
     weights: tuple[int, ...] = ()
     saved: dict[int, tuple[tuple[int, ...], tuple[SkippedSteps, ...]]] = field(default_factory=dict)
@@ -186,6 +191,8 @@ class Machine:
         if failed is None and self.step % self.every == 0:
             failed = self.hear(0)
             self.saved[self.step] = (self.weights, self.policy.record)
+            for old in sorted(self.saved)[: -self.retain]:
+                del self.saved[old]
         return failed
 
     def hear(self, but: int) -> str | None:
@@ -200,10 +207,10 @@ class Machine:
 
     def go_back(self, wish: RollBack) -> str | None:
         failed = self.hear(0)
-        fitting = (step for step in self.saved if step < wish.before and wish.may_load(step, self.saved[step][1]))
-        earlier = max(fitting, default=None)
+        fitting = (step for step in self.saved if step < self.step and wish.may_load(step, self.saved[step][1]))
+        earlier = min(fitting, key=wish.preference, default=None)
         if failed is not None or earlier is None:
-            return failed or "nothing to go back to"
+            return failed or NOWHERE
         self.weights = self.saved[earlier][0]
         self.policy.rolled_back(earlier, self.step)
         self.wish = None
@@ -253,6 +260,50 @@ def test_a_save_at_the_step_of_a_going_back_was_made_after_it() -> None:
     holds_what_its_record_says(machine.bad, weights, record)
 
 
+def test_where_nothing_from_before_is_kept_the_oldest_save_is_gone_back_to() -> None:
+    """Two saves, 10 steps, are kept of a run that has a bad step every 9: before the third, none from before 3 is."""
+    machine = Machine(frozenset({3, 12, 21}), (2, 1), every=5, retain=2)
+    ended, _, weights, record = run(machine, 25)
+    assert ended is None
+    assert [(each.first, each.last) for each in goings_back(record)] == [(16, 22)]
+    holds_what_its_record_says(machine.bad, weights, record)
+
+
+def test_going_back_to_what_is_kept_is_counted_and_ends() -> None:
+    """From step 7 on all is bad, and the only save kept is younger than that."""
+    machine = Machine(frozenset(range(7, 100)), (3, 2), every=2, retain=1)
+    ended, step, weights, record = run(machine, 99)
+    assert (ended, step) == ("failed", 20)
+    assert [(each.first, each.last) for each in goings_back(record)] == [(11, 11), (15, 16)]
+    assert weights == (1, 2, 3, 4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    ("kept", "best_first"),
+    [
+        ([], []),
+        ([5, 10, 15, 20], [10, 5, 15, 20]),
+        ([12, 15, 20], [12, 15, 20]),  # the step itself was left out, and the save at it came after
+        ([5, 10], [10, 5]),
+    ],
+)
+def test_the_newest_from_before_is_best_and_then_the_oldest(kept: list[int], best_first: list[int]) -> None:
+    wish = hear(policy(skipped=0), 12)
+    assert isinstance(wish, RollBack)
+    assert sorted(kept, key=wish.preference) == best_first
+
+
+def test_a_checkpoint_that_is_no_earlier_one_is_a_warning_with_the_way_out() -> None:
+    wish = hear(policy(skipped=0), 12)
+    assert isinstance(wish, RollBack)
+    assert wish.shortfall(11, 20) is None
+    finding = wish.shortfall(15, 20)
+    assert finding is not None
+    assert (finding.name, finding.severity, finding.step) == (FindingName.NO_EARLIER_CHECKPOINT, Severity.WARNING, 20)
+    for words in ("before 12", "of step 15", "checkpoint.retain", "checkpoint.everySteps"):
+        assert words in finding.sentence
+
+
 @pytest.mark.parametrize(
     ("step", "skipped", "may"),
     [
@@ -282,10 +333,10 @@ def test_only_the_runs_own_past_may_be_loaded(
 @pytest.mark.parametrize("bad", [{7}, {9}, {10}, {5, 10}, {9, 10}, {10, 11}, {13, 14, 15}, {6, 12, 17}])
 def test_a_kill_at_every_moment_changes_nothing(bad: set[int]) -> None:
     """A bad step before, at and after a save (every 5 steps), and a kill after each of the steps."""
-    for bounds in ((0, 1), (0, 3), (1, 2)):
-        calm = run(Machine(frozenset(bad), bounds, every=5), 25)
+    for bounds, retain in itertools.product(((0, 1), (0, 3), (1, 2)), (1, 2, 100)):
+        calm = run(Machine(frozenset(bad), bounds, 5, retain), 25)
         for moment in range(1, 40):
-            assert run(Machine(frozenset(bad), bounds, every=5), 25, (moment,)) == calm, (bounds, moment)
+            assert run(Machine(frozenset(bad), bounds, 5, retain), 25, (moment,)) == calm, (bounds, retain, moment)
 
 
 @settings(deadline=None, max_examples=300)
@@ -293,14 +344,17 @@ def test_a_kill_at_every_moment_changes_nothing(bad: set[int]) -> None:
     st.frozensets(st.integers(1, 40), max_size=12),
     st.tuples(st.integers(0, 3), st.integers(0, 3)),
     st.integers(1, 9),
+    st.integers(1, 5),
     st.lists(st.integers(1, 60), max_size=4),
 )
 def test_no_kills_at_any_moments_change_anything(
-    bad: frozenset[int], bounds: tuple[int, int], every: int, kills: list[int]
+    bad: frozenset[int], bounds: tuple[int, int], every: int, retain: int, kills: list[int]
 ) -> None:
-    calm = run(Machine(bad, bounds, every), 40)
-    assert run(Machine(bad, bounds, every), 40, tuple(sorted(set(kills)))) == calm
-    _, _, weights, record = calm
+    undisturbed = Machine(bad, bounds, every, retain)
+    calm = run(undisturbed, 40)
+    assert run(Machine(bad, bounds, every, retain), 40, tuple(sorted(set(kills)))) == calm
+    ended, _, weights, record = calm
+    assert ended != NOWHERE or not undisturbed.saved, "whatever is kept is better than the end"
     holds_what_its_record_says(bad, weights, record)
     assert len(goings_back(record)) <= bounds[1]
 
@@ -310,14 +364,16 @@ def test_no_kills_at_any_moments_change_anything(
     st.frozensets(st.integers(1, 40), max_size=12),
     st.tuples(st.integers(0, 3), st.integers(0, 3)),
     st.integers(1, 9),
+    st.integers(1, 5),
     st.frozensets(st.tuples(st.integers(1, 60), st.booleans()), max_size=4),
 )
 def test_whichever_checkpoint_is_resumed_weights_hold_what_their_record_says(
-    bad: frozenset[int], bounds: tuple[int, int], every: int, kills: frozenset[tuple[int, bool]]
+    bad: frozenset[int], bounds: tuple[int, int], every: int, retain: int, kills: frozenset[tuple[int, bool]]
 ) -> None:
     """A resume may land on steps that the run went back from, above all where newer checkpoints are damaged."""
     damage = frozenset(moment for moment, damages in kills if damages)
-    machine = Machine(bad, bounds, every)
-    _, _, weights, record = run(machine, 40, tuple(sorted({moment for moment, _ in kills})), damage)
+    machine = Machine(bad, bounds, every, retain)
+    ended, _, weights, record = run(machine, 40, tuple(sorted({moment for moment, _ in kills})), damage)
     holds_what_its_record_says(bad, weights, record)
     assert len(goings_back(record)) <= bounds[1]
+    assert ended != NOWHERE or not machine.saved

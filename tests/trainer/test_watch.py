@@ -198,6 +198,17 @@ def test_steps_left_out_are_counted_and_too_many_are_a_wish_to_go_back(watching:
     assert [(each.first, each.last) for each in run.watch.skipped] == [(2, 4), (2, 4)]
 
 
+def test_going_back_to_no_earlier_checkpoint_is_told_once_it_is_done(watching: Watching) -> None:
+    run = watching(failure_policy={"max_skipped_steps": 0})
+    run.step(math.nan, skipped=True)
+    run.step()
+    run.watch.went_back(1)
+    assert run.found() == [FindingName.ROLLED_BACK, FindingName.NO_EARLIER_CHECKPOINT]
+    run.step(math.nan, skipped=True)
+    run.watch.went_back(2)
+    assert run.metric('t2i_trainer_findings_total{finding="NoEarlierCheckpoint",severity="Warning"}') == 1
+
+
 def test_beyond_the_jobs_bounds_the_run_fails_and_names_its_last_checkpoint(watching: Watching) -> None:
     run = watching(failure_policy={"max_skipped_steps": 0, "max_rollbacks": 0})
     run.telemetry.knows_checkpoint("step-00000001-w1", 1)

@@ -21,7 +21,7 @@ from t2i_checkpoint.archive_reference import archived_references
 from t2i_checkpoint.discovery import candidates
 from t2i_checkpoint.listing import list_bounded
 from t2i_checkpoint.store import NotFound
-from t2i_trainer.checkpointing.judging import wanted_of
+from t2i_trainer.checkpointing.judging import judge_resumable, wanted_of
 from t2i_trainer.checkpointing.restore import fetch_checkpoint, load_checkpoint, open_fetched
 from t2i_trainer.checkpointing.trainer_state import TrainerState
 from t2i_trainer.errors import TrainerError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from t2i_checkpoint.layout import FolderName
     from t2i_checkpoint.store import ObjectInfo, Store
+    from t2i_checkpoint.verdict import Wanted
     from t2i_trainer.checkpointing.state import TrainingState
     from t2i_trainer.configuration import RunConfiguration
     from t2i_trainer.non_finite import RollBack
@@ -41,18 +42,16 @@ logger = logging.getLogger("t2i_trainer")
 
 
 def go_back(configuration: RunConfiguration, world: World, store: Store, state: TrainingState, wish: RollBack) -> int:
-    """Load the newest checkpoint that the wish fits and keep counting; returns its step.
+    """Load the checkpoint that serves the wish best and keep counting; returns its step.
 
     Raises TrainerError(NON_FINITE_LOSS) where there is none, StoreError.
     """
-    name = world.share_text(_name_for(store, wish) if world.leads else "")
-    if not name:
-        raise TrainerError(
-            ExitCode.NON_FINITE_LOSS,
-            f"{wish.finding.sentence}. There is no checkpoint of a step before {wish.before} to go back to",
-        )
-    directory = configuration.run_directory / "going-back"
     wanted, reader = wanted_of(configuration.spec, architecture_of(state.unet)), configuration.attempt.writer
+    name = world.share_text(_name_for(store, wanted, wish, state.step) if world.leads else "")
+    if not name:
+        what = f"{wish.finding.sentence}. There is no checkpoint to go back to"
+        raise TrainerError(ExitCode.NON_FINITE_LOSS, what)
+    directory = configuration.run_directory / "going-back"
     world.run_where(world.leads_pod, lambda: fetch_checkpoint(store, name, wanted, directory, reader))
     step = state.step
     load_checkpoint(open_fetched(directory), state)
@@ -78,23 +77,29 @@ def whole_before(listing: Iterable[ObjectInfo], archived: Container[str], step: 
     ]
 
 
-def _name_for(store: Store, wish: RollBack) -> str:
+def _name_for(store: Store, wanted: Wanted, wish: RollBack, step: int) -> str:
     listing = list(list_bounded(store, layout.SURVEY_PREFIX))
     try:
         archived = archived_references(store, listing)
     except ArchiveError as error:  # which the survey meets too, and the operator says
         raise TrainerError(ExitCode.INCOMPATIBLE_WEIGHTS, f"{wish.finding.sentence}. {error}") from error
-    for folder in whole_before(listing, archived, wish.before):
-        state = _state_of(store, folder)
-        if state is not None and wish.may_load(folder.step, state.skipped):
+    for folder in sorted(whole_before(listing, archived, step), key=lambda each: wish.preference(each.step)):
+        if _serves(store, folder, wanted, wish):
             return folder.name
     return ""
 
 
-def _state_of(store: Store, folder: FolderName) -> TrainerState | None:
-    """Return what the run noted beside the tensors; None where that cannot be read back: it is no way back then."""
+def _serves(store: Store, folder: FolderName, wanted: Wanted, wish: RollBack) -> bool:
+    """Whether it holds the run's own past, and a resume would take it; one that does not is passed over, and said."""
     try:
-        return TrainerState.model_validate_json(store.read(f"{folder.folder}/{layout.TRAINER_STATE}"))
+        judge_resumable(store, folder.folder, wanted)
+        state = TrainerState.model_validate_json(store.read(f"{folder.folder}/{layout.TRAINER_STATE}"))
     except (NotFound, ValidationError) as error:
         logger.warning("%s is passed over: its %s is of no use: %s", folder.name, layout.TRAINER_STATE, error)
-        return None
+        return False
+    except TrainerError as error:
+        if error.code is not ExitCode.INCOMPATIBLE_WEIGHTS:  # the store's fault, not the checkpoint's
+            raise
+        logger.warning("%s is passed over: %s", folder.name, error)
+        return False
+    return wish.may_load(folder.step, state.skipped)

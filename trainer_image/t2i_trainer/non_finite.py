@@ -2,9 +2,9 @@
 
 The device leaves such a step out (`step.py`): weights and moments stay, the step's number goes on, so the samples are
 consumed and sample position stays a function of the step. Where too many steps in a thousand were left out, the tensors
-of the last checkpoint from before them are loaded, and the *count goes on*: everything since that checkpoint counts as
-left out, its samples are not seen again, and a resume from any later checkpoint is exact without knowing of it. The
-record of what was left out lies in the checkpoint only to be counted and told.
+of the last checkpoint from before them (or the oldest kept) are loaded, and the *count goes on*: everything since that
+checkpoint counts as left out, its samples are not seen again, and a resume from any later checkpoint is exact without
+knowing of it. The record of what was left out lies in the checkpoint to be counted, told, and to tell saves apart.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ class Continue:
 
 @dataclass(frozen=True)
 class RollBack:
-    """Load the newest checkpoint of a step below `before` that holds nothing of `gone`: the goings back so far."""
+    """Load the newest checkpoint of a step below `before` that holds nothing of `gone`: the goings back so far.
+
+    Where none is kept, the oldest one will do: it holds steps between those that were left out, but none of them.
+    """
 
     before: int
     finding: Finding
@@ -83,6 +86,22 @@ class RollBack:
         nothing of that, while a save at the very step of a going back, made after it, has it in its record.
         """
         return tuple(each for each in self.gone if each.first <= step) == goings_back(skipped)
+
+    def preference(self, step: int) -> tuple[bool, int]:
+        """What checkpoints sort by, best first: the newest from before `before`, then the oldest of the others."""
+        return step >= self.before, abs(step - self.before)
+
+    def shortfall(self, checkpoint_step: int, step: int) -> Finding | None:
+        """Return what to say where `checkpoint_step`, to which the run went back at `step`, is no earlier one."""
+        if checkpoint_step < self.before:
+            return None
+        text = (
+            f"no checkpoint of a step before {self.before}, the first that was left out, can be loaded any more: the "
+            f"run went back to that of step {checkpoint_step}, the oldest, and keeps what it learned until then. Let "
+            f"checkpoint.retain times checkpoint.everySteps reach {WINDOW_STEPS} steps back"
+        )
+        name = FindingName.NO_EARLIER_CHECKPOINT
+        return Finding(name=name, severity=Severity.WARNING, step=step, sentence=text)
 
 
 @dataclass(frozen=True)
@@ -147,7 +166,7 @@ class NonFinitePolicy:
     def _roll_back(self, recent: Sequence[int], step: int, told: str) -> RollBack:
         text = (
             f"{len(recent)} of the last {WINDOW_STEPS} steps were left out ({told}): the run goes back to the "
-            f"checkpoint before step {recent[0]} and on with new samples. {_WAY_OUT}"
+            f"checkpoint before step {recent[0]}, or the oldest kept, and on with new samples. {_WAY_OUT}"
         )
         finding = Finding(name=FindingName.ROLLED_BACK, severity=Severity.ERROR, step=step, sentence=text)
         return RollBack(recent[0], finding, goings_back(self.record))

@@ -114,8 +114,10 @@ class Watch:
 
     def went_back(self, checkpoint_step: int) -> None:
         """Note that the tensors are those of an earlier checkpoint now."""
-        self.roll_back = None
+        wish, self.roll_back = self.roll_back, None
         self._policy.rolled_back(checkpoint_step, self._state.step)
+        shortfall = None if wish is None else wish.shortfall(checkpoint_step, self._state.step)
+        self._tell([shortfall] if shortfall else [], self._state.step)
         self._telemetry.noticed.rolled_back()
         self._gate.begin_again()
 

@@ -183,11 +183,37 @@ def test_a_pointer_that_cannot_be_believed_is_the_operators_to_judge(
     assert failed.value.code is ExitCode.INCOMPATIBLE_WEIGHTS
 
 
+def test_where_retention_left_none_from_before_the_oldest_is_loaded(
+    bench: Bench, configuration: RunConfiguration, world: World
+) -> None:
+    bench.save(6)
+    then = digest(bench.state)
+    train_on(bench.state, 7, 0.02)
+    bench.save(7)
+    train_on(bench.state, 9, 0.02)
+    assert go_back(configuration, world, bench.store, bench.state, RollBack(5, FINDING)) == 6
+    assert digest(bench.state) == then
+
+
+def test_another_runs_checkpoint_is_no_way_back(
+    bench: Bench, configuration: RunConfiguration, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It lies there, older than all of this run's: made with another batch size."""
+    training = bench.spec.training
+    bench.spec = bench.spec.model_copy(update={"training": training.model_copy(update={"global_batch_size": 64})})
+    bench.save(1)
+    bench.spec = configuration.spec
+    bench.save(6)
+    bench.state.step = 9
+    assert go_back(configuration, world, bench.store, bench.state, RollBack(5, FINDING)) == 6
+    assert "step-00000001-0123abcd-a1 is passed over" in caplog.text
+
+
 def test_with_nothing_to_go_back_to_the_run_ends_and_says_so(
     bench: Bench, configuration: RunConfiguration, world: World
 ) -> None:
     bench.save(6)
-    with pytest.raises(TrainerError, match=r"3 steps were left out.*no checkpoint of a step before 5") as failed:
+    with pytest.raises(TrainerError, match=r"3 steps were left out.*no checkpoint to go back to") as failed:
         go_back(configuration, world, bench.store, bench.state, RollBack(5, FINDING))
     assert failed.value.code is ExitCode.NON_FINITE_LOSS
 
