@@ -53,15 +53,22 @@ class Workshop:
         self.source.mkdir()
 
     def encode(
-        self, destination: Store, *, samples_per_shard: int = 3, window_shards: int = 2, **changes: Any
+        self,
+        destination: Store,
+        *,
+        samples_per_shard: int = 3,
+        window_shards: int = 2,
+        skip_broken: bool = False,
+        **changes: Any,
     ) -> Encoded:
         """Encode into shards of a few samples."""
         from t2i_trainer.data.encode import Encoding  # noqa: PLC0415
         from t2i_trainer.data.encoding import recipe_of  # noqa: PLC0415
         from t2i_trainer.data.sources import open_source  # noqa: PLC0415
 
-        source = open_source(Location(LocalStore(self.source)), self.spec.data, self.scratch)
-        recipe = recipe_of(self.spec, source, self.encoders, shard_mib=1)
+        place = Location(LocalStore(self.source))
+        source = open_source(place, self.spec.data, self.scratch, skip_broken=skip_broken)
+        recipe = recipe_of(self.spec, source, self.encoders, shard_mib=1, skip_broken=skip_broken)
         return Encoding(
             source=source,
             destination=destination,

@@ -155,6 +155,49 @@ def test_a_broken_picture_ends_the_run_or_is_counted(make_workshop: Callable[[st
     assert "metadata.jsonl names a picture" in done.broken[1]
 
 
+BROKEN_LINES: dict[str, tuple[bytes, str]] = {
+    "no caption": (b'{"file_name": "red-circle.png"}', "has no text in field 'text'"),
+    "null": (b'{"file_name": "red-circle.png", "text": null}', "has no text in field 'text'"),
+    "no picture": (b'{"text": "red"}', "has no text in field 'file_name'"),
+    "no UTF-8": (b'{"file_name": "red-circle.png", "text": "\xff"}', "is no UTF-8 text"),
+    "cut": (b'{"file_name": "red-circ', "is no JSON"),
+    "half a character": (b'{"file_name": "red-circle.png", "text": "\\ud800"}', "holds half a character"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN_LINES)
+def test_a_broken_line_of_metadata_ends_the_run_at_once_or_is_counted(
+    make_workshop: Callable[[str], Any], tmp_path: Path, what: str
+) -> None:
+    """Regression: with --skip-broken too it ended the run, although the same fault in a tar or a table did not."""
+    line, fault = BROKEN_LINES[what]
+    workshop = make_workshop("pixels")
+    lines = (workshop.source / "metadata.jsonl").read_bytes().splitlines()
+    (workshop.source / "metadata.jsonl").write_bytes(b"\n".join([*lines[:4], b"", line, *lines[4:]]))
+    with pytest.raises(TrainerError, match=rf"metadata\.jsonl line 6 {fault}"):
+        workshop.encode(LocalStore(tmp_path / "refused"))
+    assert not (tmp_path / "refused").exists()
+    done = workshop.encode(LocalStore(tmp_path / "skipped"), skip_broken=True)
+    assert [shard.samples for shard in done.index.shards] == [3, 2, 3, 2]
+    assert f"metadata.jsonl line 6 {fault}" in done.broken[0]
+    assert (done.index.broken_count, done.progress.total) == (1, 11)
+
+
+@pytest.mark.parametrize("skip_broken", [False, True])
+def test_metadata_of_nothing_but_broken_lines_is_refused(
+    make_workshop: Callable[[str], Any],
+    tmp_path: Path,
+    skip_broken: bool,  # noqa: FBT001
+) -> None:
+    """Another field, or no lines at all: an indented document, an archive."""
+    workshop = make_workshop("pixels")
+    (workshop.source / "metadata.jsonl").write_text('{\n "file_name": "red-circle.png",\n "text": "red"\n}')
+    with pytest.raises(
+        TrainerError, match=r"line 1 is no JSON: .*\. None of metadata\.jsonl's lines can be used \(4\)"
+    ):
+        workshop.encode(LocalStore(tmp_path / "out"), skip_broken=skip_broken)
+
+
 def test_the_command_says_how_to_go_on_without_the_broken_picture(
     make_workshop: Callable[[str], Any], tmp_path: Path
 ) -> None:

@@ -50,7 +50,7 @@ def encode_job(
     device = _device(options.device)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)  # two runs give the same bytes
     with way_out_named(_WAY_OUT):
-        pictures = open_source(source, spec.data, options.scratch)
+        pictures = open_source(source, spec.data, options.scratch, skip_broken=options.skip_broken)
         encoders = _load(spec, options.scratch, device)
         return Encoding(
             source=pictures,

@@ -15,7 +15,7 @@ import numpy as np
 
 from t2i_api.progress import ExitCode
 from t2i_trainer.data.json_rows import row_of, text_of
-from t2i_trainer.data.pictures import decode_picture
+from t2i_trainer.data.pictures import BrokenPictureError, decode_picture
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.memory import available_bytes
 
@@ -53,26 +53,41 @@ class CaptionedFile:
 
 
 @dataclass(frozen=True)
-class Metadata:
-    """The lines, and the hex SHA-256 of the whole file."""
+class BrokenLine:
+    """A line of metadata.jsonl that cannot be used; `fault` names it and says why."""
 
-    files: tuple[CaptionedFile, ...]
+    where: str
+    fault: str
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """All lines but empty ones, and the hex SHA-256 of the whole file."""
+
+    lines: tuple[CaptionedFile | BrokenLine, ...]
     sha256: str
+
+    def all_usable(self) -> tuple[CaptionedFile, ...]:
+        """Return the lines; raises BrokenPictureError for the first that cannot be used."""
+        return tuple(map(_usable, self.lines))
 
 
 def read_metadata(store: Store, data: Data) -> Metadata:
-    """Read and check metadata.jsonl; raises TrainerError(DATA_INVALID) or StoreError."""
+    """Read and check metadata.jsonl; raises TrainerError(DATA_INVALID) where no line can be used, or StoreError."""
     raw = store.read(METADATA)
-    files = tuple(_rows(raw, data, store.uri))
-    if not files:
+    lines = tuple(_lines(raw, data, store.uri))
+    if not lines:
         raise _invalid(f"{store.uri}/{METADATA} has no rows: write one JSON object a picture")
-    return Metadata(files, hashlib.sha256(raw).hexdigest())
+    faults = [line.fault for line in lines if isinstance(line, BrokenLine)]
+    if len(faults) == len(lines):
+        raise _invalid(f"{faults[0]}. None of {METADATA}'s lines can be used ({len(lines)})")
+    return Metadata(lines, hashlib.sha256(raw).hexdigest())
 
 
 def read_imagefolder(store: Store, data: Data) -> CaptionedPictures:
     """Read the whole set; raises TrainerError(DATA_INVALID) or StoreError."""
     metadata = read_metadata(store, data)
-    rows = metadata.files
+    rows = metadata.all_usable()
     _check_memory(len(rows), data.resolution)
     pixels = np.empty((len(rows), 3, data.resolution, data.resolution), dtype=np.uint8)
 
@@ -86,15 +101,28 @@ def read_imagefolder(store: Store, data: Data) -> CaptionedPictures:
     return CaptionedPictures(pixels, tuple(row.caption for row in rows), metadata.sha256)
 
 
-def _rows(raw: bytes, data: Data, uri: str) -> Iterator[CaptionedFile]:
+def _lines(raw: bytes, data: Data, uri: str) -> Iterator[CaptionedFile | BrokenLine]:
     for number, line in enumerate(raw.splitlines(), start=1):
         if not line.strip():
             continue
         where = f"{uri}/{METADATA} line {number}"
-        row = row_of(line, where)
-        yield CaptionedFile(
-            text_of(row, data.image_field, where, "imageField"), text_of(row, data.caption_field, where, "captionField")
-        )
+        try:
+            yield _file_of(line, data, where)
+        except BrokenPictureError as error:
+            yield BrokenLine(where, str(error))
+
+
+def _file_of(line: bytes, data: Data, where: str) -> CaptionedFile:
+    row = row_of(line, where)
+    return CaptionedFile(
+        text_of(row, data.image_field, where, "imageField"), text_of(row, data.caption_field, where, "captionField")
+    )
+
+
+def _usable(line: CaptionedFile | BrokenLine) -> CaptionedFile:
+    if isinstance(line, BrokenLine):
+        raise BrokenPictureError(line.fault)
+    return line
 
 
 def _check_memory(count: int, resolution: int) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.open import PICTURE_SUFFIXES
 from t2i_checkpoint.store import NotFound, key_fault
-from t2i_trainer.data.imagefolder import METADATA, Metadata, read_metadata
+from t2i_trainer.data.imagefolder import METADATA, BrokenLine, Metadata, read_metadata
 from t2i_trainer.data.pictures import BrokenPictureError
 from t2i_trainer.errors import TrainerError
 
@@ -97,7 +97,7 @@ class ImageFolder:
     @property
     def count(self) -> int:
         """Lines of metadata.jsonl."""
-        return len(self.metadata.files)
+        return len(self.metadata.lines)
 
     @property
     def parts(self) -> Sequence[Part]:
@@ -106,21 +106,29 @@ class ImageFolder:
 
     def samples(self, skip: int) -> Iterator[SourceSample]:
         """Yield the lines after `skip`; a picture is read when it is asked for."""
-        for file in self.metadata.files[skip:]:
-            yield SourceSample(f"{self.store.uri}/{file.key}", file.caption, functools.partial(self._load, file.key))
+        for line in self.metadata.lines[skip:]:
+            if isinstance(line, BrokenLine):
+                yield broken_sample(line.where, line.fault)
+            else:
+                load = functools.partial(self._load, line.key)
+                yield SourceSample(f"{self.store.uri}/{line.key}", line.caption, load)
 
     def _load(self, key: str) -> bytes:
         return read_picture(self.store, key, f"{self.store.uri}/{METADATA}")
 
 
-def open_source(place: Location, data: Data, scratch: Path) -> PictureSource:
+def open_source(place: Location, data: Data, scratch: Path, *, skip_broken: bool = False) -> PictureSource:
     """Look at what lies there and open it; raises TrainerError(DATA_INVALID) or StoreError.
 
+    Unless `skip_broken`, a broken line of metadata.jsonl raises BrokenPictureError at once, not when its turn comes.
     Tars win over Parquet files: tools that download pictures into tars leave a table of them beside each.
     """
     store = place.store
     if place.key is None and store.head(METADATA) is not None:
-        return ImageFolder(store, read_metadata(store, data))
+        metadata = read_metadata(store, data)
+        if not skip_broken:
+            metadata.all_usable()
+        return ImageFolder(store, metadata)
     infos = _listed(place)
     if tars := [info for info in infos if info.key.endswith(_TAR)]:
         from t2i_trainer.data.webdataset import WebDataset  # noqa: PLC0415  # it needs SourceSample
