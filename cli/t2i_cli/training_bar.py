@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from t2i_api.progress import Progress as Report
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
-_STOPPING = "saving a checkpoint, then stopping; Ctrl-C again stops at once and loses what came since the last one"
+_SAVING = "saving a checkpoint, then stopping; Ctrl-C again stops at once and loses what came since the last one"
+# Reports come twice a second: a first step may have been taken that we know nothing of.
+_STOPPING = "stopping, after a checkpoint if a step has been taken by now; Ctrl-C again stops at once"
 
 
 class TrainingBar:
@@ -32,9 +34,11 @@ class TrainingBar:
         self._progress = progress
         self._task = task
         self._stopping = False
+        self._has_trained = False
 
     def show(self, report: Report) -> None:
         """Draw a report of rank 0."""
+        self._has_trained = report.step > (report.resumed_from_step or 0)
         self._progress.update(
             self._task,
             total=report.target_steps,
@@ -51,7 +55,7 @@ class TrainingBar:
         """Say that Ctrl-C was understood."""
         self._stopping = True
         self._progress.update(self._task, description="Stopping")
-        self._progress.console.print(Text(_STOPPING, style="yellow"), soft_wrap=True)
+        self._progress.console.print(Text(_SAVING if self._has_trained else _STOPPING, style="yellow"), soft_wrap=True)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from t2i_api.progress import ExitCode, Progress, TrainerPhase
-from t2i_cli.training_bar import clock_text, measures_text
+from t2i_cli.training_bar import clock_text, measures_text, training_bar
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,16 +95,37 @@ def test_the_trainers_packages_may_be_missing(cpu_place: Place, monkeypatch: pyt
     assert (ran.status, "pip install 't2i-operator[cli,trainer]'" in ran.errors) == (2, True)
 
 
-def test_the_bar_shows_what_is_known() -> None:
-    report = Progress.model_validate(
+def report_at(step: int, resumed_from_step: int | None = None) -> Progress:
+    return Progress.model_validate(
         {
             "attempt": 1,
             "worldSize": 1,
             "targetSteps": 9,
             "phase": TrainerPhase.TRAINING,
             "updatedAt": "2026-01-01T00:00Z",
+            "step": step,
+            "resumedFromStep": resumed_from_step,
         }
     )
+
+
+@pytest.mark.parametrize(
+    ("report", "saves"),
+    [(None, False), (report_at(0), False), (report_at(5, 5), False), (report_at(6, 5), True), (report_at(1), True)],
+)
+def test_ctrl_c_promises_a_save_only_where_there_is_something_to_save(
+    report: Progress | None, *, saves: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with training_bar(9) as bar:
+        if report is not None:
+            bar.show(report)
+        bar.stopping()
+    said = capsys.readouterr().err
+    assert ("saving a checkpoint, then stopping" in said, "if a step has been taken" in said) == (saves, not saves)
+
+
+def test_the_bar_shows_what_is_known() -> None:
+    report = report_at(0)
     assert measures_text(report) == ""
     known = report.model_copy(
         update={"loss": 0.5, "loss_smoothed": 0.25, "images_per_second": 3.14, "eta_seconds": 187}

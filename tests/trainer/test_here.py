@@ -74,7 +74,7 @@ def test_ctrl_c_on_a_terminal_saves_a_checkpoint_that_the_same_command_resumes(
         except OSError:  # the other end is closed: the process has ended
             break
         shown += block.decode(errors="replace")
-        if not asked and re.search(r"loss \d+\.\d{4}, [\d.]+ images/s, .* left", shown):
+        if not asked and re.search(r"[1-9]\d*/100000\S* loss \d+\.\d{4}, [\d.]+ images/s, .* left", shown):
             asked = True
             process.send_signal(2)
     os.close(parent)

@@ -27,6 +27,8 @@ from pydantic import ValidationError
 from t2i_api.attempt import DEVICE_VARIABLE, KIND
 from t2i_api.job import API_VERSION, DiffusionTrainingJob
 from t2i_api.progress import MAXIMUM_PROGRESS_BYTES, ExitCode, Progress, TerminationMessage
+from t2i_trainer.interruption import STOPPED_BEFORE_TRAINING
+from t2i_trainer.reports import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -206,11 +208,10 @@ def _read(path: Path, trainer: _Trainer) -> TerminationMessage:
         return TerminationMessage.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         if trainer.asked_to_stop:
-            text = "stopped on request before training began; nothing was changed"
-            return TerminationMessage(exit_code=ExitCode.INTERRUPTED, reason="Interrupted", message=text)
+            return Outcome.of(ExitCode.INTERRUPTED, STOPPED_BEFORE_TRAINING).message
         said = " | ".join(trainer.last_lines[-3:])
         text = f"the trainer ended with exit status {trainer.status} and without a word; it last said: {said}"
-        return TerminationMessage(exit_code=ExitCode.CRASHED, reason="Crashed", message=text[:2048])
+        return Outcome.of(ExitCode.CRASHED, text).message
 
 
 def _to_standard_error(line: str) -> None:

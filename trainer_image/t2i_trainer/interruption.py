@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from t2i_api.progress import ExitCode
 from t2i_trainer.errors import TrainerError
@@ -17,6 +17,7 @@ from t2i_trainer.errors import TrainerError
 if TYPE_CHECKING:
     from types import FrameType
 
+STOPPED_BEFORE_TRAINING: Final = "stopped on request before training began; nothing was changed"
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -47,4 +48,4 @@ class Interruption:
         self._asked = True
         if self._ends_at_once:
             self._ends_at_once = False
-            raise TrainerError(ExitCode.INTERRUPTED, "stopped on request before training began; nothing was changed")
+            raise TrainerError(ExitCode.INTERRUPTED, STOPPED_BEFORE_TRAINING)

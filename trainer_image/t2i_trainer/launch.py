@@ -12,7 +12,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from torch.distributed import DistNetworkError, DistStoreError
 from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
@@ -24,12 +24,13 @@ from t2i_api.progress import ExitCode, TerminationMessage, reason_of
 from t2i_trainer import last_words
 from t2i_trainer.compilation import keep_compiled_code
 from t2i_trainer.failures import TrainerError
+from t2i_trainer.interruption import STOPPED_BEFORE_TRAINING
 from t2i_trainer.memory import out_of_memory_kills
-from t2i_trainer.reports import REPORTS, decisive, read_reports
+from t2i_trainer.rank_figures import FIGURES
+from t2i_trainer.reports import REPORTS, Outcome, decisive, read_reports
 
 if TYPE_CHECKING:
     from pathlib import Path
-    from types import FrameType
 
     from t2i_trainer.configuration import RunConfiguration
 
@@ -40,14 +41,6 @@ _RESOLUTION_INTERVAL_SECONDS = 1.0
 # What is left of the grace period for the launcher's own end after its workers have saved.
 _GRACE_MARGIN_SECONDS = 5
 _SIGNAL_STATUS = 128
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How the pod ends: its exit status, and the termination message that explains it."""
-
-    status: int
-    message: TerminationMessage
 
 
 @dataclass(frozen=True)
@@ -63,20 +56,21 @@ class Launch:
         """Start this pod's processes and wait for their end."""
         kills_before = out_of_memory_kills()
         killed: dict[int, int] = {}
-        signal.signal(signal.SIGTERM, _end_before_start)
+        asked_to_stop = False
         try:
             address = self._rendezvous_address()
             self._start(address)
         except ChildFailedError as error:
             killed = {rank: -failure.exitcode for rank, failure in error.failures.items() if failure.exitcode < 0}
         except SignalException as error:
+            asked_to_stop = True
             logger.warning("the launcher was asked to stop (%s)", signal.Signals(error.sigval).name)
         except (DistNetworkError, DistStoreError, TimeoutError) as error:
             raise TrainerError(
                 ExitCode.PEER_LOST,
                 f"the pods of the attempt did not come together within {_RENDEZVOUS_SECONDS} s: {error}",
             ) from error
-        outcome = self._outcome(killed, out_of_memory=out_of_memory_kills() > kills_before)
+        outcome = self._outcome(killed, out_of_memory=out_of_memory_kills() > kills_before, asked_to_stop=asked_to_stop)
         self._linger(outcome)
         return outcome
 
@@ -128,7 +122,7 @@ class Launch:
         wait_for_name(attempt.rendezvous_address, _RENDEZVOUS_SECONDS)
         return attempt.rendezvous_address
 
-    def _outcome(self, killed: dict[int, int], *, out_of_memory: bool) -> Outcome:
+    def _outcome(self, killed: dict[int, int], *, out_of_memory: bool, asked_to_stop: bool) -> Outcome:
         reports = read_reports(self.configuration.run_directory / REPORTS)
         silent = {rank: number for rank, number in killed.items() if rank not in {r.message.rank for r in reports}}
         message = decisive(reports)
@@ -136,10 +130,21 @@ class Launch:
             rank, number = min(silent.items())
             return _killed(rank, number, message, out_of_memory=out_of_memory)
         if message is None:
-            return Outcome(
-                ExitCode.CRASHED, _message(ExitCode.CRASHED, "the workers ended without a word; see the pod's log")
-            )
+            return self._silent_end(asked_to_stop=asked_to_stop)
         return Outcome(message.exit_code, message)
+
+    def _silent_end(self, *, asked_to_stop: bool) -> Outcome:
+        """Explain that no rank left a word; one that had read its job hears a wish to stop, and says so in time."""
+        if not asked_to_stop:
+            return Outcome.of(ExitCode.CRASHED, "the workers ended without a word; see the pod's log")
+        if not (self.configuration.run_directory / FIGURES).exists():
+            return Outcome.of(ExitCode.INTERRUPTED, STOPPED_BEFORE_TRAINING)
+        grace = self.configuration.spec.workers.template.termination_grace_period_seconds
+        return Outcome.of(
+            ExitCode.INTERRUPTED,
+            f"stopped on request, and killed before everything was saved: the next start goes on from the checkpoint "
+            f"before; raise workers.template.terminationGracePeriodSeconds ({grace})",
+        )
 
 
 def wait_for_name(host: str, seconds: float) -> None:
@@ -183,8 +188,3 @@ def _node_rank(workers: int) -> int:
             f"{INDEX_VARIABLE} is {text!r}, expected 0 to {workers - 1}: an Indexed Job sets it in each of its pods",
         )
     return int(text)
-
-
-def _end_before_start(_number: int, _frame: FrameType | None) -> NoReturn:
-    # The first process of a container ignores signals without a handler; torchrun's agent brings its own later.
-    raise TrainerError(ExitCode.INTERRUPTED, "stopped on request before training began; nothing was changed")

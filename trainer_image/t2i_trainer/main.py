@@ -11,7 +11,6 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from t2i_api.attempt import (
     ATTEMPT_FILE,
@@ -21,9 +20,10 @@ from t2i_api.attempt import (
     METRICS_PORT,
     TERMINATION_LOG,
 )
-
-if TYPE_CHECKING:
-    from t2i_trainer.launch import Outcome
+from t2i_api.progress import ExitCode
+from t2i_trainer.errors import TrainerError
+from t2i_trainer.interruption import STOPPED_BEFORE_TRAINING, Interruption
+from t2i_trainer.reports import Outcome
 
 _PARENT_SECONDS = 1.0
 _DESCRIPTION = """\
@@ -55,14 +55,28 @@ def main() -> None:
         os.environ[DEVICE_VARIABLE] = options.device
     if options.end_with_parent is not None:
         threading.Thread(target=_end_with, args=(options.end_with_parent,), name="parent", daemon=True).start()
+    # The first process of a container ignores signals without a handler; torchrun's agent brings its own later.
+    interruption = Interruption()
+    interruption.listen(end_at_once=True)
+    try:
+        outcome = _run(options, interruption)
+    except TrainerError as error:
+        outcome = Outcome.of(error.code, str(error))
+    _tell(outcome, options.termination_log)
+    sys.exit(outcome.status)
+
+
+def _run(options: argparse.Namespace, interruption: Interruption) -> Outcome:
     # torch takes seconds to import, which nobody should wait for to read the help.
     from t2i_trainer.pod import run_pod  # noqa: PLC0415
 
+    if interruption.is_asked:  # and an import that tries for optional parts has swallowed it
+        return Outcome.of(ExitCode.INTERRUPTED, STOPPED_BEFORE_TRAINING)
     attempt_file = options.attempt
     if attempt_file is None and (beside := options.job.with_name(ATTEMPT_FILE)).exists():
         attempt_file = beside
     with tempfile.TemporaryDirectory(prefix="t2i-") as run_directory:
-        outcome = run_pod(
+        return run_pod(
             options.job,
             attempt_file,
             run_directory=Path(run_directory),
@@ -70,8 +84,6 @@ def main() -> None:
             metrics_port=options.port,
             address=options.address,
         )
-    _tell(outcome, options.termination_log)
-    sys.exit(outcome.status)
 
 
 def _end_with(parent: int) -> None:

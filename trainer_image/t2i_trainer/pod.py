@@ -7,11 +7,12 @@ import traceback
 from typing import TYPE_CHECKING
 
 from t2i_api.attempt import ATTEMPT_FILE, JOB_FILE
-from t2i_api.progress import ExitCode, TerminationMessage, reason_of
+from t2i_api.progress import ExitCode
 from t2i_trainer.configuration import RunConfiguration, read_job
 from t2i_trainer.failures import describe_failure
-from t2i_trainer.launch import Launch, Outcome
+from t2i_trainer.launch import Launch
 from t2i_trainer.local import local_attempt
+from t2i_trainer.reports import Outcome
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +35,7 @@ def run_pod(  # noqa: PLR0913  # keyword-only options, one call site
         code, text = describe_failure(error)
         if code is ExitCode.CRASHED:
             traceback.print_exc()
-        return Outcome(code, TerminationMessage(exit_code=code, reason=reason_of(code), message=text[:2048]))
+        return Outcome.of(code, text)
 
 
 def _prepare(

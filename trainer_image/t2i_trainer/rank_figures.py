@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from t2i_api.metrics import Metric
 
 _BUCKETS: Final = names.STEP_SECONDS.buckets
+FIGURES: Final = "figures"  # folder below the run directory
 _PREFIX: Final = "rank-"
 
 

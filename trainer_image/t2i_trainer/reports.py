@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
 
@@ -26,6 +26,19 @@ class Report:
 
     message: TerminationMessage
     at: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How the pod ends: its exit status, and the termination message that explains it."""
+
+    status: int
+    message: TerminationMessage
+
+    @classmethod
+    def of(cls, code: ExitCode, text: str) -> Self:
+        """Return the end that no rank reported."""
+        return cls(code, TerminationMessage(exit_code=code, reason=reason_of(code), message=text[:2048]))
 
 
 def write_report(directory: Path, rank: int, code: ExitCode, text: str, progress: Progress | None) -> None:

@@ -19,7 +19,7 @@ from t2i_trainer.failures import describe_failure
 from t2i_trainer.http_server import serve
 from t2i_trainer.interruption import Interruption
 from t2i_trainer.last_words import LastWords, Scrapes
-from t2i_trainer.rank_figures import RankFigures
+from t2i_trainer.rank_figures import FIGURES, RankFigures
 from t2i_trainer.reports import REPORTS, write_report
 from t2i_trainer.telemetry import Telemetry
 from t2i_trainer.train import train
@@ -73,7 +73,7 @@ def _telemetry(configuration: RunConfiguration, rank: int) -> Telemetry:
         target_steps=training.steps,
         updated_at=datetime.now(UTC),
     )
-    figures = RankFigures(rank, configuration.run_directory / "figures")
+    figures = RankFigures(rank, configuration.run_directory / FIGURES)
     telemetry = Telemetry(progress, training.global_batch_size, figures)
     telemetry.describe(configuration)
     return telemetry
