@@ -50,6 +50,17 @@ def test_the_rows_after_a_step_are_what_no_save_has_brought(step: int, expected:
     assert [json.loads(line)["step"] for line in log.after(step)] == expected
 
 
+@pytest.mark.parametrize(("step", "expected"), [(1, set()), (2, {"evaluation", "pictures"}), (3, set())])
+def test_what_a_stop_left_out_is_told_of_the_last_step_only(step: int, expected: set[str]) -> None:
+    log = MetricsLog()
+    assert log.left_out(step) == set()
+    for number in (1, 2):
+        log.append(row(number, 0.5))
+        for what in ("evaluation", "pictures"):
+            log.note(number, "leftOut", what)
+    assert MetricsLog(lines_up_to(log.to_bytes(), 2)).left_out(step) == expected
+
+
 def test_what_an_attempt_began_with_stands_in_its_first_row() -> None:
     log = MetricsLog()
     log.append(row(1, 0.5))

@@ -127,6 +127,7 @@ def make(
         _train_a_little(spec, unet, latent_shape(spec, vae), prompts)
         world = cast("Any", Alone(Accelerator(cpu=True)))
         pictures = draw_pictures(unet.eval(), spec, prompts, null, world, vae=vae)
+        assert pictures is not None
         return Made(FinishedModel(spec, 3, unet, gathered(unet, keep=True), text, vae_folder, vae), pictures)
 
     return made

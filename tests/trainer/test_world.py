@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 import torch.distributed as dist
+from tests.trainer.thread_world import on_every_rank
 
 from t2i_api.spec_run import FailurePolicy
 from t2i_trainer.world import World, collective_timeout
@@ -34,6 +35,14 @@ def test_work_is_done_where_it_is_to_be_done_and_its_error_is_raised_there() -> 
     assert seen == ["work"]
     with pytest.raises(ZeroDivisionError):
         ALONE.run_where(True, lambda: 1 // 0)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("where", [None, 0, -1])
+def test_what_holds_on_one_rank_holds_on_any(size: int, where: int | None) -> None:
+    holder = None if where is None else where % size
+    found = on_every_rank(size, lambda world: world.on_any(world.rank == holder))
+    assert found == [where is not None] * size
 
 
 def rank(number: int, store: str, out: str) -> None:

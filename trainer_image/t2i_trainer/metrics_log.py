@@ -29,8 +29,9 @@ class MetricsRow(TypedDict):
 
 
 # What may stand in a row besides; `evaluation` and `findings` only where there are any, `beginning` in the first row of
-# an attempt.
-Extra = Literal["batch", "quartiles", "evaluation", "findings", "beginning"]
+# an attempt, `leftOut` in the last row of one that was asked to stop: what the next one makes up for.
+Extra = Literal["batch", "quartiles", "evaluation", "findings", "beginning", "leftOut"]
+_LISTS = frozenset({"findings", "leftOut"})
 
 
 class MetricsLog:
@@ -52,13 +53,19 @@ class MetricsLog:
         self._lines.append(json.dumps({**row, **self._ahead.pop(row["step"], {})}))
 
     def note(self, step: int, key: Extra, value: Any) -> None:
-        """Add to the row of a step, which may be the last one or one to come; findings are a list and grow."""
+        """Add to the row of a step, which may be the last one or one to come; lists grow."""
         last = json.loads(self._lines[-1]) if self._lines else {}
         is_written = last.get("step") == step
         row = last if is_written else self._ahead.setdefault(step, {})
-        row[key] = [*row.get(key, []), value] if key == "findings" else value
+        row[key] = [*row.get(key, []), value] if key in _LISTS else value
         if is_written:
             self._lines[-1] = json.dumps(row)
+
+    def left_out(self, step: int) -> frozenset[str]:
+        """Return what was due after `step`, the last one, and was left out for a stop."""
+        last = json.loads(self._lines[-1]) if self._lines else {}
+        told = last.get("leftOut") if last.get("step") == step else None
+        return frozenset(each for each in told if isinstance(each, str)) if isinstance(told, list) else frozenset()
 
     def batches(self) -> dict[int, str]:
         """Return the fingerprint of each step's batch, as far as it was noted."""

@@ -2,7 +2,8 @@
 
 Each prompt has a seed of its own, so its picture depends on the weights alone; the finished pipeline draws the same one
 in stock Diffusers with `torch.Generator().manual_seed(seed)`. Ranks share the prompts; rank 0 writes one PNG a prompt
-and a grid.
+and, last, a grid: without it a folder is not complete. All of it takes minutes, so each inference step begins with the
+question whether to stop.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import io
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
@@ -22,7 +23,7 @@ from t2i_trainer.diffusion import sampling_scheduler
 from t2i_trainer.shares import is_sharded
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from t2i_api.job import JobSpec
     from t2i_checkpoint.store import Store
@@ -43,23 +44,31 @@ def draw_pictures(  # noqa: PLR0913  # facts of the run, one call site
     world: World,
     *,
     vae: Vae | None = None,
-) -> torch.Tensor:
-    """Return uint8 [P, 3, R, R] for conditioning [P, T, D], on every rank; `vae` is that of the job, if it has one."""
+    wants_stop: Callable[[], bool] = lambda: False,
+) -> torch.Tensor | None:
+    """Return uint8 [P, 3, R, R] for conditioning [P, T, D], on every rank; `vae` is that of the job, if it has one.
+
+    `wants_stop` is asked by all ranks together and answers them alike; None: it said yes.
+    """
     side = spec.data.resolution
     pictures = torch.zeros(len(prompts), 3, side, side, dtype=torch.int32, device=world.device)
     shape = latent_shape(spec, vae)
-    for index in range(world.rank, _turns(unet, len(prompts), world), world.size):
+    sampler = Sampler(unet, spec, world, wants_stop)
+    for first in range(0, len(prompts), world.size):
+        index = first + world.rank
         prompt = min(index, len(prompts) - 1)
+        # Every rank has as many turns. In one without a picture it draws all the same if the model is sharded.
+        if index > prompt and not is_sharded(unet):
+            if sampler.is_stopped_while_others_draw():
+                return None
+            continue
         conditions = torch.stack([null, prompts[prompt]]).to(world.device)
-        latents = Sampler(unet, spec, world).draw(first_noise(seed_of(spec, prompt), shape), conditions)
+        latents = sampler.draw(first_noise(seed_of(spec, prompt), shape), conditions)
+        if latents is None:
+            return None
         if index == prompt:
             pictures[index] = decode_pictures(latents, spec, vae)[0].int()
     return world.sum(pictures).to(torch.uint8).cpu()
-
-
-def _turns(unet: torch.nn.Module, prompts: int, world: World) -> int:
-    """Return how many drawings the ranks share: a sharded model needs all of them in each, the last ones in vain."""
-    return math.ceil(prompts / world.size) * world.size if is_sharded(unet) else prompts
 
 
 def seed_of(spec: JobSpec, index: int) -> int:
@@ -89,19 +98,24 @@ def decode_pictures(latents: torch.Tensor, spec: JobSpec, vae: Vae | None) -> to
 
 @dataclass(frozen=True)
 class Sampler:
-    """DPM-Solver++ over a UNet."""
+    """DPM-Solver++ over a UNet; `wants_stop` is asked before each inference step."""
 
     unet: torch.nn.Module
     spec: JobSpec
     world: World
+    wants_stop: Callable[[], bool]
 
     @torch.no_grad()
-    def draw(self, noise: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor:
-        """Return latents [1, C, h, w] for first noise and the null embedding above the prompt's, [2, T, D]."""
-        scheduler = sampling_scheduler(self.spec.diffusion)
-        scheduler.set_timesteps(self.spec.sampling.inference_steps, device=self.world.device)
+    def draw(self, noise: torch.Tensor, conditions: torch.Tensor) -> torch.Tensor | None:
+        """Return latents [1, C, h, w] for first noise and the null embedding above the prompt's, [2, T, D].
+
+        None where the drawing was stopped.
+        """
+        scheduler = self._scheduler()
         latents: torch.Tensor = noise.to(self.world.device) * scheduler.init_noise_sigma
         for time in scheduler.timesteps:
+            if self.wants_stop():
+                return None
             with self.world.accelerator.autocast():
                 both = self.unet(latents.expand(2, -1, -1, -1), time, encoder_hidden_states=conditions).sample.float()
             unconditional, conditional = both.chunk(2)
@@ -109,12 +123,33 @@ class Sampler:
             latents = scheduler.step(guided, time, latents).prev_sample
         return latents
 
+    def is_stopped_while_others_draw(self) -> bool:
+        """Ask as often as a rank that draws."""
+        return any(self.wants_stop() for _ in self._scheduler().timesteps)
 
-def write_pictures(store: Store, step: int, pictures: torch.Tensor, prompts: Sequence[str]) -> str:
-    """Write `samples/step-…/0000.png` and so on, the prompts, a small grid and `grid.png`; returns the last's URI."""
+    def _scheduler(self) -> Any:
+        scheduler = sampling_scheduler(self.spec.diffusion)
+        scheduler.set_timesteps(self.spec.sampling.inference_steps, device=self.world.device)
+        return scheduler
+
+
+def write_pictures(
+    store: Store,
+    step: int,
+    pictures: torch.Tensor,
+    prompts: Sequence[str],
+    *,
+    wants_stop: Callable[[], bool] = lambda: False,
+) -> str | None:
+    """Write `samples/step-…/0000.png` and so on, the prompts, a small grid and `grid.png`; returns the last's URI.
+
+    `wants_stop` is asked before each picture; None: it said yes, and there is no grid.
+    """
     folder = layout.sample_folder(step)
     images = [Image.fromarray(picture.permute(1, 2, 0).numpy()) for picture in pictures]
     for number, image in enumerate(images):
+        if wants_stop():
+            return None
         store.put(f"{folder}/{number:04d}.png", _encoded(image, "PNG"))
     sheet = grid(images)
     small = sheet.copy()

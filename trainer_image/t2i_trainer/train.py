@@ -6,6 +6,7 @@ ahead of what it hears, so the device never waits for it (`step.py`, `step_strea
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ from t2i_trainer.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    import torch
+
     from t2i_trainer.configuration import RunConfiguration
     from t2i_trainer.data.feed import Batch
     from t2i_trainer.interruption import Interruption
@@ -36,6 +39,11 @@ if TYPE_CHECKING:
     from t2i_trainer.step_result import StepResult
     from t2i_trainer.telemetry import Telemetry
     from t2i_trainer.world import World
+
+logger = logging.getLogger("t2i_trainer")
+
+# What a stop leaves to the next attempt, as a step's row names it.
+_EVALUATION, _PICTURES = "evaluation", "pictures"
 
 
 def train(configuration: RunConfiguration, world: World, telemetry: Telemetry, interruption: Interruption) -> None:
@@ -63,28 +71,34 @@ def _newer_rows(prepared: Prepared, telemetry: Telemetry) -> Callable[[], Newer]
 def _train(run: Run) -> None:
     spec = run.configuration.spec
     run.begin()
+    run.make_up()
     while run.state.step < spec.training.steps:
         batch = run.advance()
         if run.watch.roll_back is not None:
             run.go_back()
         if run.watch.is_evaluation_due:
             run.evaluate()
-        last = run.state.step == spec.training.steps
         # Pictures first: a run that is killed in between goes on from before this step, and draws them again.
-        if last or (not run.wants_stop and run.is_due(spec.sampling.every_steps)):
+        if run.are_pictures_due:
             run.draw()
+        last = run.state.step == spec.training.steps
         if last or run.wants_stop or run.is_due(spec.checkpoint.every_steps):
             run.save(batch)
         if last or run.wants_stop:
             run.settle()
         if run.wants_stop and not last:
-            raise Interrupted(run.state.step, run.telemetry.progress.last_checkpoint or "a checkpoint")
+            raise run.interrupted()
+    if run.owes:
+        raise run.interrupted()
     run.publish_model()
 
 
 @dataclass
 class Run:
-    """One attempt under way; `wants_stop` turns true at the same step on every rank."""
+    """One attempt under way; `wants_stop` turns true at the same place on every rank.
+
+    `owes`: something due after this step was left out for a stop; the next attempt makes up for it.
+    """
 
     configuration: RunConfiguration
     world: World
@@ -95,6 +109,7 @@ class Run:
     trackers: Trackers
     report: ReportWriter
     wants_stop: bool = False
+    owes: bool = False
 
     def __post_init__(self) -> None:
         self.state = self.prepared.state
@@ -110,6 +125,15 @@ class Run:
             self.step.warm_up(batch)
             self.speed.begin(batch)
         self._enter_training()
+
+    def make_up(self) -> None:
+        """Do what was left out for a stop after the step that is resumed; raises Interrupted."""
+        left_out = self.prepared.metrics.left_out(self.state.step) if self.world.leads else frozenset()
+        for what, work in ((_EVALUATION, self.evaluate), (_PICTURES, self.draw)):
+            if self.world.on_any(what in left_out):
+                work()
+        if self.owes:  # nothing was done yet that is not saved
+            raise self.interrupted()
 
     def advance(self) -> Batch:
         """Take one step and hear the one before; returns the batch that it was taken on."""
@@ -138,6 +162,16 @@ class Run:
         """Whether something that happens every so many steps happens after this one."""
         return every_steps is not None and self.state.step % every_steps == 0
 
+    @property
+    def are_pictures_due(self) -> bool:
+        """Whether pictures are drawn after this step: every so often, and after the last one."""
+        spec = self.configuration.spec
+        return self.state.step == spec.training.steps or self.is_due(spec.sampling.every_steps)
+
+    def interrupted(self) -> Interrupted:
+        """Return what ends an attempt that was asked to stop, once its step is saved."""
+        return Interrupted(self.state.step, self.telemetry.progress.last_checkpoint or "a checkpoint")
+
     def save(self, batch: Batch) -> None:
         """Take a snapshot of the step just taken; it is uploaded and committed while training goes on."""
         self._pause(TrainerPhase.SAVING)
@@ -163,10 +197,13 @@ class Run:
         self.saver.settle()
 
     def evaluate(self) -> None:
-        """Take the losses of the fixed grid."""
+        """Take the losses of the fixed grid, unless asked to stop."""
         self._pause(TrainerPhase.SAMPLING)  # the nearest that readers of today know
-        self.watch.evaluate()
-        self.report.wish()
+        if self._hears_stop():
+            self._leave_out(_EVALUATION)
+        else:
+            self.watch.evaluate()
+            self.report.wish()
         self._enter_training()
 
     def go_back(self) -> None:
@@ -179,7 +216,7 @@ class Run:
         self._enter_training()
 
     def draw(self) -> None:
-        """Draw the prompts from the averaged weights and write the pictures."""
+        """Draw the prompts from the averaged weights and write the pictures, unless asked to stop meanwhile."""
         if not len(self.prepared.prompts):
             return
         self._pause(TrainerPhase.SAMPLING)
@@ -191,12 +228,22 @@ class Run:
             known.facts.null_embedding,
             self.world,
             vae=known.vae,
+            wants_stop=self._hears_stop,
         )
-        if self.world.leads:
-            prompts = self.configuration.spec.sampling.prompts
-            self.telemetry.drew(write_pictures(known.store, self.state.step, pictures, prompts))
+        written = pictures is not None and (not self.world.leads or self._write(pictures))
+        if self.world.on_any(not written):
+            self._leave_out(_PICTURES)
         self.report.wish()
         self._enter_training()
+
+    def _write(self, pictures: torch.Tensor) -> bool:
+        """Write the pictures, unless this process is asked to stop meanwhile."""
+        prompts = self.configuration.spec.sampling.prompts
+        asked = self.interruption
+        uri = write_pictures(self.prepared.store, self.state.step, pictures, prompts, wants_stop=lambda: asked.is_asked)
+        if uri is not None:
+            self.telemetry.drew(uri)
+        return uri is not None
 
     def publish_model(self) -> None:
         """Write the finished model for stock Diffusers; an attempt that begins at the last step writes what lacks."""
@@ -214,6 +261,17 @@ class Run:
         self.world.run_where(
             self.world.leads, lambda: write_pipeline(self.prepared.store, models / "finished-model", model)
         )
+
+    def _hears_stop(self) -> bool:
+        """Whether any rank was asked to stop, between steps; every one asks at the same place."""
+        self.wants_stop = self.wants_stop or self.world.on_any(self.interruption.is_asked)
+        return self.wants_stop
+
+    def _leave_out(self, what: str) -> None:
+        self.wants_stop = self.owes = True
+        if self.world.leads:
+            self.prepared.metrics.note(self.state.step, "leftOut", what)
+        logger.info("step %d: asked to stop before its %s; the next attempt makes up for it", self.state.step, what)
 
     def _pause(self, phase: TrainerPhase) -> None:
         """Hear every step so far, before something that needs to know them all."""

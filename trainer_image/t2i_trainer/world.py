@@ -78,6 +78,12 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def on_any(self, fact: bool) -> bool:  # noqa: FBT001  # reads as a sentence
+        """Whether `fact` holds on any rank; all of them ask at the same place of their program."""
+        if self.size == 1:
+            return fact
+        return bool(self.sum(torch.tensor(int(fact), dtype=torch.int32, device=self.device)))
+
     def wait(self) -> None:
         """Return when every rank has come here."""
         self.accelerator.wait_for_everyone()

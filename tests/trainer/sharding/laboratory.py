@@ -211,7 +211,7 @@ def _pictures(step: TrainStep, spec: JobSpec, world: World) -> list[int]:
     """Draw three prompts, which the ranks cannot share evenly."""
     prompts = torch.linspace(-1, 1, 3 * 8 * 16).view(3, 8, 16)
     pictures = draw_pictures(step.state.ema.module, spec, prompts, torch.zeros(8, 16), world)
-    numbers: list[int] = pictures.flatten().tolist()
+    numbers: list[int] = [] if pictures is None else pictures.flatten().tolist()
     return numbers
 
 
