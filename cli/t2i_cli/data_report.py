@@ -15,7 +15,8 @@ from t2i_cli.terminal import printable, size_text
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from t2i_trainer.data.encode import Encoded, EncodeProgress
+    from t2i_trainer.data.encode import Encoded
+    from t2i_trainer.data.encode_progress import EncodeProgress
 
 
 @contextmanager
@@ -35,15 +36,9 @@ def encode_bar() -> Iterator[Callable[[EncodeProgress], None]]:
 
         def report(news: EncodeProgress) -> None:
             with lock:
-                total = None if news.total is None else news.total - news.broken
-                progress.update(task, completed=news.samples, total=total, speed=_speed_text(news))
+                progress.update(task, completed=news.samples, total=news.usable, speed=_speed_text(news))
 
         yield report
-
-
-def images_per_second(news: EncodeProgress) -> float:
-    """Return the speed of this run; what an earlier one did is not counted."""
-    return (news.samples - news.kept) / news.seconds if news.seconds > 0 else 0.0
 
 
 def encoded_document(uri: str, encoded: Encoded) -> dict[str, Any]:
@@ -60,7 +55,7 @@ def encoded_document(uri: str, encoded: Encoded) -> dict[str, Any]:
         "brokenSamples": list(encoded.broken),
         "samplesFromEarlierRun": news.kept,
         "seconds": round(news.seconds, 3),
-        "imagesPerSecond": round(images_per_second(news), 3),
+        "imagesPerSecond": round(news.samples_per_second, 3),
         "bytesWritten": news.bytes_written,
     }
 
@@ -76,10 +71,10 @@ def encoded_table(uri: str, encoded: Encoded) -> Table:
         table.add_row("already there", f"{news.kept:,} samples")
     if index.broken_count:
         table.add_row("left out", f"{index.broken_count:,} broken samples")
-    table.add_row("speed", f"{images_per_second(news):.1f} images/s, {news.seconds:.1f} s")
+    table.add_row("speed", f"{news.samples_per_second:.1f} images/s, {news.seconds:.1f} s")
     return table
 
 
 def _speed_text(news: EncodeProgress) -> str:
     broken = f", {news.broken} broken" if news.broken else ""
-    return f"{images_per_second(news):.1f} images/s{broken}"
+    return f"{news.samples_per_second:.1f} images/s{broken}"

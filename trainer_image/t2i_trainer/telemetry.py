@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from t2i_api.findings import remember
 from t2i_api.progress import MAXIMUM_FRESH_NAMES, Progress, TrainerPhase, WarmStart
+from t2i_trainer.durations import duration_text
 from t2i_trainer.rank_figures import RankCollector, RankFigures
 from t2i_trainer.run_metrics import RunMetrics
 
@@ -151,7 +152,7 @@ class Telemetry:
     def _log(self) -> None:
         now = self.progress
         speed = "" if now.images_per_second is None else f", {now.images_per_second:.1f} images/s"
-        eta = "" if now.eta_seconds is None else f", {_duration(now.eta_seconds)} left"
+        eta = "" if now.eta_seconds is None else f", {duration_text(now.eta_seconds)} left"
         loss = f"{now.loss:.4f}" if now.loss is not None and math.isfinite(now.loss) else "not finite"
         logger.info("step %d of %d: loss %s%s%s", now.step, now.target_steps, loss, speed, eta)
 
@@ -161,9 +162,3 @@ class Telemetry:
 
 def _smooth(before: float | None, now: float, keep: float) -> float:
     return now if before is None else keep * before + (1 - keep) * now
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"

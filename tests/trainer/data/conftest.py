@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
     from t2i_checkpoint.store import Store
-    from t2i_trainer.data.encode import Encoded, EncodeProgress
+    from t2i_trainer.data.encode import Encoded
+    from t2i_trainer.data.encode_progress import EncodeProgress
     from t2i_trainer.data.encoding import Encoders
 
 RESOLUTION = 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,20 @@ def train_on(workshop: Any, uri: str, run_directory: Path) -> TrainingData:
         encoders.null_embedding,
         encoders.vae,
     ).open()
+
+
+def test_an_encoding_at_the_start_says_how_far_it_is(
+    make_workshop: Callable[[str], Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Regression: a set that takes hours to encode gave one line and then nothing."""
+    workshop = make_workshop("latents")
+    monkeypatch.setattr("t2i_trainer.data.encode_progress._SECONDS_BETWEEN_LINES", 0)
+    with caplog.at_level(logging.INFO, "t2i_trainer"):
+        train_on(workshop, f"file://{workshop.source}", tmp_path / "run")
+    assert any(line.startswith("encoded 10 of 10 samples, ") for line in caplog.messages)
 
 
 @pytest.mark.parametrize("space", ["pixels", "latents"])

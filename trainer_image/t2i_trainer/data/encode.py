@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.store import AlreadyExists, create_or_confirm
+from t2i_trainer.data.encode_progress import EncodeProgress
 from t2i_trainer.data.encoding import Encoders, decoded, encode_shard, null_file
 from t2i_trainer.data.shard_file import write_shard
 from t2i_trainer.data.shard_index import (
@@ -48,19 +49,6 @@ if TYPE_CHECKING:
 
 # Enough shards at a time that neighbours in the source are far apart in training, few enough for a pod's disk.
 DEFAULT_WINDOW_SHARDS = 8
-
-
-@dataclass(frozen=True)
-class EncodeProgress:
-    """How far it is; `total` None where only reading the source tells. `kept` samples were done by a run before."""
-
-    samples: int
-    total: int | None
-    kept: int
-    broken: int
-    shards: int
-    bytes_written: int
-    seconds: float
 
 
 @dataclass(frozen=True)

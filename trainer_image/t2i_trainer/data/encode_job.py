@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from t2i_api.job import JobSpec
     from t2i_checkpoint.open import Location
     from t2i_checkpoint.store import Store
-    from t2i_trainer.data.encode import Encoded, EncodeProgress
+    from t2i_trainer.data.encode import Encoded
+    from t2i_trainer.data.encode_progress import EncodeProgress
 
 _WAY_OUT = "Mend it, or run the same command with --skip-broken, which leaves it out and goes on after the last shard"
 

@@ -20,6 +20,7 @@ from t2i_api.progress import ExitCode
 from t2i_checkpoint.local import LocalStore
 from t2i_trainer.cache import cache_folder
 from t2i_trainer.data.encode import DEFAULT_WINDOW_SHARDS, Encoding
+from t2i_trainer.data.encode_progress import ProgressLog
 from t2i_trainer.data.encoding import Encoders, recipe_of, weights_sha256
 from t2i_trainer.data.imagefolder import METADATA, read_imagefolder
 from t2i_trainer.data.pictures import way_out_named
@@ -133,6 +134,7 @@ class Opener:
             recipe=recipe_of(spec, source, encoders, shard_mib=_SHARD_MIB),
             window_shards=DEFAULT_WINDOW_SHARDS,
             scratch=scratch,
+            report=ProgressLog(logger.info).report,
         ).run()
         logger.info("encoded %d pictures in %.1f s", done.index.samples, done.progress.seconds)
 
