@@ -2,11 +2,8 @@
 
 from pathlib import Path
 
-import yaml
-from pydantic import ValidationError
-
-from t2i_api.base import describe
 from t2i_api.job import DiffusionTrainingJob
+from t2i_api.job_file import JobFileError, parse_job
 from t2i_checkpoint.verdict import Wanted
 from t2i_checkpoint.wanted import wanted_from
 
@@ -20,17 +17,11 @@ class UsageProblem(Exception):  # noqa: N818  # a mistake in the command or its 
 def read_job(path: Path) -> DiffusionTrainingJob:
     """Return the one DiffusionTrainingJob in a YAML file; raises UsageProblem."""
     try:
-        document = yaml.safe_load(path.read_text())
+        return parse_job(path.read_bytes())
     except OSError as error:
         raise UsageProblem(f"{path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise UsageProblem(f"{path}: not YAML: {error}") from error
-    if not isinstance(document, dict):
-        raise UsageProblem(f"{path}: expected one DiffusionTrainingJob, found {type(document).__name__}")
-    try:
-        return DiffusionTrainingJob.from_object(document)
-    except ValidationError as error:
-        raise UsageProblem(f"{path}: {describe(error)}") from error
+    except JobFileError as error:
+        raise UsageProblem(f"{path}: {error}") from error
 
 
 def wanted_of(job: DiffusionTrainingJob) -> Wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,4 +99,25 @@ def test_weights_that_the_file_lacks_are_not_made_up(clip_folder: Path, tmp_path
     del tensors[next(name for name in tensors if "fc1" in name)]
     save_file(tensors, tmp_path / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(TrainerError, match=r"lack 1 parameters .* which would be random"):
+        TextEncoder(tmp_path, 8, CPU)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_weights_that_were_cut_off_are_refused(share: float, text_encoder_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(text_encoder_folder, tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: int(share * weights.stat().st_size)])
+    with pytest.raises(TrainerError, match=r"holds no usable model .*: Error while deserializing header") as caught:
+        TextEncoder(tmp_path, 8, CPU)
+    assert caught.value.code is ExitCode.BAD_CONFIGURATION
+
+
+def test_a_long_reason_is_not_cut_off_at_its_first_line(text_encoder_folder: Path, tmp_path: Path) -> None:
+    """A bare CLIP text model has no tokenizer class of its own, and transformers lists what it tried."""
+    shutil.copytree(text_encoder_folder, tmp_path, dirs_exist_ok=True)
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (tmp_path / name).unlink()
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps({**config, "model_type": "clip_text_model"}))
+    with pytest.raises(TrainerError, match=r"from one of: \(1\) a `tokenizers` library serialization file, \(2\)"):
         TextEncoder(tmp_path, 8, CPU)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -125,6 +126,16 @@ def test_weights_that_the_file_lacks_are_not_made_up(folders: dict[str, Path], t
     (tmp_path / "config.json").write_bytes((source / "config.json").read_bytes())
     with pytest.raises(TrainerError, match=r"1 parameters, as decoder\.conv_out\.weight"):
         Vae(tmp_path, 0.5, CPU)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_weights_that_were_cut_off_are_refused(share: float, folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(folders["AutoencoderTiny"], tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[: int(share * weights.stat().st_size)])
+    with pytest.raises(TrainerError, match=r"no usable autoencoder") as caught:
+        Vae(tmp_path, 1.0, CPU)
+    assert caught.value.code is ExitCode.BAD_CONFIGURATION
 
 
 def test_pickled_weights_are_not_loaded(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Self
 
-import yaml
 from pydantic import ValidationError
 
 from t2i_api.attempt import DEVICE_VARIABLE, INITIAL_WEIGHTS_VARIABLES, AttemptDocument
 from t2i_api.base import describe
-from t2i_api.job import DiffusionTrainingJob
+from t2i_api.job_file import JobFileError, parse_job
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.open import PICTURE_SUFFIXES, open_location, open_store
 from t2i_checkpoint.store import Credentials
@@ -23,7 +22,7 @@ from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
     from t2i_api.attempt import InitialWeightsDocument
-    from t2i_api.job import JobSpec
+    from t2i_api.job import DiffusionTrainingJob, JobSpec
     from t2i_checkpoint.open import Location
     from t2i_checkpoint.store import Store
 
@@ -95,13 +94,9 @@ def open_weights(uri: str, endpoint: str | None, region: str | None) -> Location
 def read_job(path: Path) -> DiffusionTrainingJob:
     """Read a DiffusionTrainingJob from YAML."""
     try:
-        document = yaml.safe_load(_read(path))
-        job = DiffusionTrainingJob.from_object(document)
-    except yaml.YAMLError as error:
-        raise _bad(f"{path} is no YAML: {error}") from error
-    except ValidationError as error:
-        raise _bad(f"{path}: {describe(error)}") from error
-    return job
+        return parse_job(_read(path))
+    except JobFileError as error:
+        raise _bad(f"{path}: {error}") from error
 
 
 def read_attempt(path: Path) -> AttemptDocument:

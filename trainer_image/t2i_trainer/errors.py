@@ -5,6 +5,8 @@ from __future__ import annotations
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.store import AccessDenied, InvalidLocation, NotFound, StoreError
 
+_MOST_CHARACTERS = 500
+
 
 class TrainerError(Exception):
     """The run cannot go on; `code` says whether trying again can help."""
@@ -19,6 +21,11 @@ class Interrupted(Exception):  # noqa: N818  # no error: the run was asked to st
 
     def __init__(self, step: int, checkpoint: str) -> None:
         super().__init__(f"stopped on request after step {step}; everything up to there is saved in {checkpoint}")
+
+
+def words_of(error: BaseException) -> str:
+    """Return what an exception of a library says, on one line; its type where it says nothing."""
+    return " ".join(str(error).split())[:_MOST_CHARACTERS] or type(error).__name__
 
 
 def store_exit_code(error: StoreError) -> ExitCode:

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 
 from t2i_api.attempt import DEVICE_VARIABLE, KIND
 from t2i_api.job import API_VERSION, DiffusionTrainingJob
+from t2i_api.job_file import JobFileError, parse_job
 from t2i_api.progress import MAXIMUM_PROGRESS_BYTES, ExitCode, Progress, TerminationMessage
 from t2i_trainer.interruption import STOPPED_BEFORE_TRAINING
 from t2i_trainer.reports import Outcome
@@ -196,8 +197,8 @@ def _environment(job_file: Path, device: str | None) -> dict[str, str]:
 def _template_environment(job_file: Path) -> dict[str, str]:
     """Return what the job sets for its pods; a job that cannot be read is the trainer's to refuse."""
     try:
-        job = DiffusionTrainingJob.from_object(yaml.safe_load(job_file.read_text()))
-    except (OSError, yaml.YAMLError, ValidationError):
+        job = parse_job(job_file.read_bytes())
+    except (OSError, JobFileError):
         return {}
     return {variable.name: variable.value for variable in job.spec.workers.template.env}
 

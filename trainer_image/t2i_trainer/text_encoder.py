@@ -10,10 +10,12 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModel, AutoTokenizer, CLIPTextModel, T5EncoderModel
 from transformers.utils.logging import disable_progress_bar
 
 from t2i_api.progress import ExitCode
+from t2i_trainer.errors import words_of
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.sources import fetch_model
 from t2i_trainer.tokenizer import require_tokenizer, require_words
@@ -51,10 +53,9 @@ class TextEncoder:
             model, loaded = chosen.from_pretrained(
                 folder, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
-        except (OSError, ValueError, KeyError, ImportError, RuntimeError) as error:
-            first = str(error).strip().splitlines()[0]
+        except (OSError, ValueError, KeyError, ImportError, RuntimeError, SafetensorError) as error:
             raise _bad(
-                f"model.textEncoder.uri holds no usable model (config.json, tokenizer, safetensors): {first}"
+                f"{_SETTING} holds no usable model (config.json, tokenizer, safetensors): {words_of(error)}"
             ) from error
         require_words(self.tokenizer, _SETTING)
         missing = sorted(name for name in loaded["missing_keys"] if not name.startswith(_UNUSED))

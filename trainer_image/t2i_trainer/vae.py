@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from diffusers import AutoencoderKL, AutoencoderTiny
+from safetensors import SafetensorError
 
 from t2i_api.progress import ExitCode
+from t2i_trainer.errors import words_of
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.sources import fetch_model
 
@@ -127,9 +129,10 @@ def _load(folder: Path) -> Any:
         model, loaded = _CLASSES[name].from_pretrained(
             folder, local_files_only=True, use_safetensors=True, low_cpu_mem_usage=False, output_loading_info=True
         )
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        first = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise _bad(f"model.vae.uri holds no usable autoencoder (config.json, safetensors): {first}") from error
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
+        raise _bad(
+            f"model.vae.uri holds no usable autoencoder (config.json, safetensors): {words_of(error)}"
+        ) from error
     wrong = [name for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in loaded[kind]]
     if wrong:
         raise _bad(f"model.vae.uri: weights and config.json do not fit: {len(wrong)} parameters, as {wrong[0]}")
