@@ -67,6 +67,13 @@ class RankFacts(_Model):
     noise_sha256: Sha256
 
 
+class StepSpan(_Model):
+    """Steps `first` to `last`."""
+
+    first: Count
+    last: Count
+
+
 class InitialWeightsFacts(_Model):
     """Where a run's first weights came from; `fresh` names the parameters that started from random values.
 
@@ -81,7 +88,11 @@ class InitialWeightsFacts(_Model):
 
 
 class Manifest(_Model):
-    """Version 1 of the checkpoint manifest. Unknown fields are kept out, unknown versions are refused."""
+    """Version 1 of the checkpoint manifest. Unknown fields are kept out, unknown versions are refused.
+
+    `rolled_back` are the steps that the run had gone back from when it was taken: what else was stored of them is of
+    another past than this.
+    """
 
     format: Literal["t2i.dev/checkpoint"] = "t2i.dev/checkpoint"
     version: Literal[1] = 1
@@ -107,6 +118,7 @@ class Manifest(_Model):
 
     library_versions: dict[str, str]
     ranks: tuple[RankFacts, ...] = ()
+    rolled_back: Annotated[tuple[StepSpan, ...], Field(max_length=1000)] = ()
 
     model_config_sha256: Sha256 | None = None
     initial_weights: InitialWeightsFacts | None = None

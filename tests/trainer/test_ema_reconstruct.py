@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from typer.testing import CliRunner
 
 from t2i_checkpoint import layout
-from t2i_checkpoint.ema_snapshots import keep_ema_snapshots, stored_profiles
+from t2i_checkpoint.ema_snapshots import keep_ema_snapshot, stored_profiles
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import Manifest, ManifestFile, commit, remove_checkpoint
 from t2i_checkpoint.power_average import gamma_of, profile_file
@@ -87,7 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("bucket")
     store, model = LocalStore(folder), torch.nn.Linear(8, 8)
     average = ExponentialMovingAverage(model, 0.9, power_widths=(*KEPT, *WANTED))
-    before = None
+    before: Manifest | None = None
     for step in range(1, STEPS + 1):
         with torch.no_grad():
             for parameter in model.parameters():
@@ -95,10 +95,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         average.update(step)
         if step % EVERY == 0:
             kept = {profile_file(width): average.profile_tensors()[profile_file(width)] for width in KEPT}
-            keep_ema_snapshots(store, checkpoint(store, step, kept))
+            newest = checkpoint(store, step, kept)
             if before is not None:
-                remove_checkpoint(store, before)
-            before = layout.checkpoint_folder(step, "a1")
+                keep_ema_snapshot(store, before, newest)
+                remove_checkpoint(store, layout.checkpoint_folder(before.step, "a1"))
+            before = newest
     truth = {profile.width: profile.tensors["weight"] for profile in average.profiles if profile.width in WANTED}
     return Run(folder, model.weight.detach().clone(), truth)
 
@@ -148,27 +149,12 @@ def test_the_error_that_is_told_is_that_of_the_weightings() -> None:
 def test_averages_of_another_run_in_the_same_place_are_left_out(tmp_path: Path) -> None:
     store = LocalStore(tmp_path)
     tensors = {profile_file(0.05): {"weight": torch.zeros(1)}}
-    keep_ema_snapshots(store, checkpoint(store, 50, tensors, writer="old", seed=1))
-    keep_ema_snapshots(store, checkpoint(store, 100, tensors, seed=2))
+    for manifest in (
+        checkpoint(store, 50, tensors, writer="old", seed=1),
+        checkpoint(store, 100, tensors, seed=2),
+    ):
+        keep_ema_snapshot(store, manifest, manifest)
     assert {each.step for each in stored_profiles(store)} == {100}
-
-
-def test_keeping_a_snapshot_again_changes_nothing(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
-    manifest = checkpoint(store, 100, {profile_file(0.05): {"weight": torch.zeros(1)}})
-    assert keep_ema_snapshots(store, manifest)
-    before = {info.key: info.etag for info in store.list("ema/")}
-    assert keep_ema_snapshots(store, manifest)
-    assert {info.key: info.etag for info in store.list("ema/")} == before
-    assert set(before) == {
-        f"ema/step-00000100-a1/{name}" for name in ("0.05.safetensors", "config.json", "SNAPSHOT.json")
-    }
-
-
-def test_a_checkpoint_without_profiles_leaves_no_snapshot(tmp_path: Path) -> None:
-    store = LocalStore(tmp_path)
-    assert not keep_ema_snapshots(store, checkpoint(store, 100, {}))
-    assert list(store.list("ema/")) == []
 
 
 # What is asked for, and the words of the refusal.
@@ -192,7 +178,7 @@ def test_a_mistake_is_named_and_leaves_no_folder(mistake: str, run: Run, tmp_pat
 def test_a_damaged_snapshot_is_refused_by_name_and_leaves_no_folder(tmp_path: Path) -> None:
     store = LocalStore(tmp_path / "bucket")
     manifest = checkpoint(store, 100, {profile_file(0.05): {"weight": torch.zeros(4)}})
-    keep_ema_snapshots(store, manifest)
+    keep_ema_snapshot(store, manifest, manifest)
     remove_checkpoint(store, layout.checkpoint_folder(100, "a1"))
     key = "ema/step-00000100-a1/0.05.safetensors"
     content = bytearray(store.read(key))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from t2i_checkpoint.local import LocalStore
 
@@ -33,6 +33,10 @@ class MortalStore(LocalStore):
     def upload(self, key: str, path: Path) -> None:
         self._spend()
         super().upload(key, path)
+
+    def copy(self, source_key: str, destination_key: str, **flags: Any) -> None:
+        self._spend()
+        super().copy(source_key, destination_key, **flags)
 
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:

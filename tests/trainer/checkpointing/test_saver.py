@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import ExitCode, Progress
 from t2i_checkpoint import layout
+from t2i_checkpoint.ema_snapshots import stored_profiles
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import read_manifest
 from t2i_checkpoint.wanted import meaning_from
@@ -28,6 +29,7 @@ from t2i_trainer.checkpointing.saver import Saver
 from t2i_trainer.checkpointing.state import weights_sha256
 from t2i_trainer.checkpointing.trainer_state import TrainerState
 from t2i_trainer.configuration import RunConfiguration
+from t2i_trainer.ema import ExponentialMovingAverage
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.telemetry import Telemetry
 from t2i_trainer.text_encoder import embedding_sha256
@@ -95,13 +97,19 @@ class Run:
 
 
 @pytest.fixture
-def run(bench: Bench) -> Iterator[Run]:
+def retain() -> int:
+    """Checkpoints that are kept, unless a test says otherwise."""
+    return 2
+
+
+@pytest.fixture
+def run(bench: Bench, retain: int) -> Iterator[Run]:
     job = DiffusionTrainingJob.from_object(
         {
             "apiVersion": "training.t2i.dev/v1alpha1",
             "kind": "DiffusionTrainingJob",
             "metadata": {"name": "tiny", "namespace": "default", "uid": "0123abcd-0000"},
-            "spec": {**bench.spec.to_wire(), "checkpoint": {"uri": bench.store.uri, "everySteps": 1, "retain": 2}},
+            "spec": {**bench.spec.to_wire(), "checkpoint": {"uri": bench.store.uri, "everySteps": 1, "retain": retain}},
         }
     )
     configuration = RunConfiguration(job, ALONE, "cpu", bench.scratch / "run")
@@ -137,6 +145,18 @@ def test_what_is_saved_is_the_step_of_the_save_and_old_ones_are_retired(run: Run
     assert run.metric("t2i_trainer_checkpoint_bytes_total") == sum(
         file.size for manifest in manifests for file in manifest.files
     )
+
+
+@pytest.mark.parametrize("retain", [1])
+def test_averages_outlive_their_checkpoints(run: Run, retain: int) -> None:
+    """What `t2i ema reconstruct` makes a width of is every step's, though one checkpoint alone is kept."""
+    run.bench.state.ema = ExponentialMovingAverage(run.bench.state.unet, 0.9, power_widths=[0.05, 0.1])
+    for step in (1, 2, 3):
+        run.save(step)
+        run.saver.settle()
+    assert [step for step in (1, 2, 3) if run.committed(step)] == [3][-retain:]
+    found = [(each.step, each.width) for each in stored_profiles(run.store)]
+    assert found == [(step, width) for step in (1, 2, 3) for width in (0.05, 0.1)]
 
 
 def test_the_uploading_process_is_small_and_knows_no_torch(run: Run) -> None:

@@ -8,6 +8,9 @@ A checkpoint that is marked as damaged is neither deleted nor counted; if the ne
 A folder is marked before anything of it is deleted and the mark goes last, so that a deletion which was cut off is
 finished by the next one, and nobody mistakes the rest for a save that was cut off. The mark names the run: that of
 another one, or one that says nothing, lets nothing be deleted.
+
+Power-function averages outlive their checkpoint: they are copied to `ema/` before the mark is written, and where that
+fails the checkpoint stays, to be tried again after the next save.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import TYPE_CHECKING
 from t2i_checkpoint import layout
 from t2i_checkpoint.archive import ArchiveError
 from t2i_checkpoint.archive_reference import archived_references
+from t2i_checkpoint.ema_snapshots import keep_ema_snapshot
 from t2i_checkpoint.headers.bounded_json import parse_object
 from t2i_checkpoint.headers.faults import HeaderError
 from t2i_checkpoint.listing import list_bounded
@@ -44,7 +48,13 @@ def retire_checkpoints(store: Store, newest: Manifest, retain: int) -> tuple[str
     """
     gone: list[str] = []
     try:
-        for folder in _due(store, newest, retain):
+        begun, surplus = _due(store, newest, retain)
+        for folder in begun:
+            _delete(store, folder, newest)
+            gone.append(folder)
+        for manifest in reversed(surplus.values()):  # how far apart they lie is judged from the oldest on
+            keep_ema_snapshot(store, manifest, newest)
+        for folder in surplus:
             _delete(store, folder, newest)
             gone.append(folder)
     except (StoreError, ArchiveError) as error:
@@ -62,14 +72,14 @@ def beyond_retained(committed: Iterable[FolderName], newest: Manifest, retain: i
     return tuple(older[retain - 1 :])
 
 
-def _due(store: Store, newest: Manifest, retain: int) -> tuple[str, ...]:
-    """Return the folders to delete: first those whose deletion was cut off, then those that are too many now."""
+def _due(store: Store, newest: Manifest, retain: int) -> tuple[list[str], dict[str, Manifest]]:
+    """Return the folders whose deletion was cut off, and those that are too many now, newest first."""
     listing = list(list_bounded(store, layout.SURVEY_PREFIX))
     keys = [info.key for info in listing if info.key.startswith(layout.CHECKPOINTS)]
     archived = archived_references(store, listing)  # an archive may consist of checkpoints that stayed where they were
     damaged = {each.folder for each in _holding(layout.DAMAGED, keys)}
     if layout.checkpoint_folder(newest.step, newest.writer) in damaged:
-        return ()
+        return [], {}
     older = {
         each.folder: each
         for each in (*_holding(layout.RETIRED, keys), *_holding(layout.MANIFEST, keys))
@@ -77,8 +87,10 @@ def _due(store: Store, newest: Manifest, retain: int) -> tuple[str, ...]:
     }
     marked = {each.folder for each in _holding(layout.RETIRED, keys)}
     begun = [each for folder, each in older.items() if folder in marked and _began(store, folder, newest)]
-    whole = [each for folder, each in older.items() if folder not in marked and _is_same_run(store, folder, newest)]
-    return tuple(each.folder for each in (*begun, *beyond_retained(whole, newest, retain)))
+    read = ((folder, _manifest_of_run(store, folder, newest)) for folder in older if folder not in marked)
+    whole = {folder: manifest for folder, manifest in read if manifest is not None}
+    surplus = beyond_retained([older[folder] for folder in whole], newest, retain)
+    return [each.folder for each in begun], {each.folder: whole[each.folder] for each in surplus}
 
 
 def _holding(name: str, keys: Iterable[str]) -> tuple[FolderName, ...]:
@@ -107,13 +119,13 @@ def _delete(store: Store, folder: str, newest: Manifest) -> None:
     store.delete([mark])
 
 
-def _is_same_run(store: Store, folder: str, newest: Manifest) -> bool:
-    """Whether `newest` may have come from it by exact resumes: another run's checkpoints are never ours to delete."""
+def _manifest_of_run(store: Store, folder: str, newest: Manifest) -> Manifest | None:
+    """Return the manifest if `newest` may have come from it by exact resumes: what another run saved is not ours."""
     try:
         manifest = read_manifest(store, folder)
     except ManifestError:
-        return False
-    return manifest is not None and _run_of(manifest) == _run_of(newest)
+        return None
+    return manifest if manifest is not None and _run_of(manifest) == _run_of(newest) else None
 
 
 def _began(store: Store, folder: str, newest: Manifest) -> bool:

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
-from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest, ManifestFile, RankFacts
+from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest, ManifestFile, RankFacts, StepSpan
 from t2i_trainer.checkpointing.file_plan import FilePlan, LaidFile, plan_file
 from t2i_trainer.checkpointing.order import UNKNOWN_SHA256, SaveOrder
 from t2i_trainer.checkpointing.publish import publish
 from t2i_trainer.checkpointing.state import TrainingState, read_tensors, tensor_files, weights_sha256, write_tensors
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.model import write_config
+from t2i_trainer.non_finite import goings_back
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.verdict import Meaning
     from t2i_trainer.checkpointing.trainer_state import TrainerState
     from t2i_trainer.data.feed import Batch
+    from t2i_trainer.non_finite import SkippedSteps
     from t2i_trainer.world import World
 
 NULL_EMBEDDING = "null_embedding.safetensors"
@@ -122,6 +124,7 @@ def make_order(  # noqa: PLR0913  # keyword-only, two call sites
             files[layout.WEIGHTS].plan.fingerprint,
             tuple(sorted(listed, key=lambda file: file.path)),
             ranks,
+            rolled_back=goings_back(trainer_state.skipped),
         ),
         sources={path: file.source for path, file in files.items()} | {path: str(directory / path) for path in small},
         channels_last={path: file.channels_last for path, file in files.items()},
@@ -162,12 +165,14 @@ def _listed(path: str, size: int, header_bytes: int | None = None, fingerprint: 
     )
 
 
-def _manifest(
+def _manifest(  # noqa: PLR0913  # one call site
     state: TrainingState,
     facts: RunFacts,
     fingerprint: str,
     files: tuple[ManifestFile, ...],
     ranks: tuple[RankFacts, ...],
+    *,
+    rolled_back: tuple[SkippedSteps, ...],
 ) -> Manifest:
     seen = state.step * facts.global_batch_size
     return Manifest(
@@ -189,6 +194,7 @@ def _manifest(
         null_embedding_sha256=facts.meaning.null_embedding_sha256,
         library_versions=_library_versions(),
         ranks=ranks,
+        rolled_back=tuple(StepSpan(first=each.first, last=each.last) for each in rolled_back),
         model_config_sha256=facts.model_config_sha256,
         initial_weights=facts.initial_weights,
     )
