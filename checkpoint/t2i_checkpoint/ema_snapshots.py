@@ -1,7 +1,7 @@
 """Power-function averages that outlive the checkpoints they were part of: `ema/step-…-<writer>/` below checkpoint.uri.
 
 Any width of average can be made of them afterwards. Retention copies them on the store's side before it deletes their
-checkpoint (decision 0178), so that none is lost and none is stored twice; `SNAPSHOT.json`, written last, makes a
+checkpoint (decision 0179), so that none is lost and none is stored twice; `SNAPSHOT.json`, written last, makes a
 snapshot exist.
 """
 

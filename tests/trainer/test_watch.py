@@ -118,14 +118,17 @@ Watching = Callable[..., Watched]
 def watching(job_spec: JobSpec, tmp_path: Path) -> Watching:
     """Put a fresh run under watch; groups of the spec may be changed."""
 
-    def build(*, leads: bool = True, feed: Any = RandomFeed(), **groups: dict[str, Any]) -> Watched:
+    def build(
+        *, leads: bool = True, feed: Any = RandomFeed(), widths: tuple[float, ...] = (), **groups: dict[str, Any]
+    ) -> Watched:
         changes = {name: getattr(job_spec, name).model_copy(update=fields) for name, fields in groups.items()}
         spec = job_spec.model_copy(update=changes)
         job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=spec)
         world = (World if leads else Follower)(Accelerator(cpu=True), rank=0, local_rank=0, size=1, device=CPU)
         telemetry = Telemetry(Progress(attempt=1, world_size=1, target_steps=12, updated_at=datetime.now(UTC)), 4)
         unet = build_unet(spec, CPU)
-        state = TrainingState(unet, ExponentialMovingAverage(unet, 0.9), build_optimizer(unet, spec.training))
+        average = ExponentialMovingAverage(unet, 0.9, power_widths=widths)
+        state = TrainingState(unet, average, build_optimizer(unet, spec.training))
         null = torch.zeros(TOKENS, WIDTH)
         facts = RunFacts("w1", 0, 4, 10, meaning_from(spec, "0" * 64), null)
         metrics = MetricsLog()
@@ -180,6 +183,22 @@ def test_a_batch_that_comes_again_is_named(watching: Watching) -> None:
     run.step()
     run.step(seen=run.feed.batch(0))
     assert run.found() == [FindingName.REPEATED_DATA]
+
+
+@pytest.mark.parametrize("updated", [0, 1, 2])
+def test_a_power_profile_that_is_never_updated_is_named(watching: Watching, updated: int) -> None:
+    widths = (0.05, 0.1)
+    run = watching(widths=widths)
+    averages = [each.detach() for each in run.state.ema.module.parameters()]
+    for profile in run.state.ema.profiles[:updated]:
+        averages += profile.tensors.values()
+    for _ in range(11):
+        for tensor in (*averages, *(each.detach() for each in run.state.unet.parameters())):
+            tensor.add_(0.002)
+        run.step()
+    stuck = [each.sentence for each in run.telemetry.progress.findings if each.name == FindingName.EMA_STUCK]
+    told = ", ".join(f"{width:g}" for width in widths[updated:])
+    assert [f"powerWidths {told} did not change" in each for each in stuck] == [True] * bool(told)
 
 
 def test_steps_left_out_are_counted_and_too_many_are_a_wish_to_go_back(watching: Watching) -> None:

@@ -25,6 +25,7 @@ class PlantedFault:
 
 
 _TWO: Final = Setting(processes=2)
+_PROFILES: Final = Setting(changes={"training": {"ema": {"decay": 0.99, "powerWidths": [0.05, 0.1], "everySteps": 4}}})
 
 _DATA: Final = (
     PlantedFault(
@@ -139,6 +140,13 @@ _MODEL: Final = (
         "EMA never stepped", "ema.update does nothing", FindingName.EMA_STUCK, model_faults.average_never_stepped
     ),
     PlantedFault(
+        "power profiles never stepped",
+        "ema.update passes over the averages of ema.powerWidths",
+        FindingName.EMA_STUCK,
+        model_faults.profiles_never_stepped,
+        _PROFILES,
+    ),
+    PlantedFault(
         "dropped gradient all-reduce",
         "the model is not wrapped by DDP",
         FindingName.RANK_WEIGHTS_DIFFER,
@@ -182,6 +190,7 @@ _OTHERS: Final = (
         Setting(changes={"diffusion": {"schedule": "ScaledLinear", "zeroTerminalSnr": True}}),
     ),
     HealthyRun("min-SNR weights", Setting(changes={"diffusion": {"minSnrGamma": 5}})),
+    HealthyRun("power profiles, averages every fourth step", _PROFILES),
     HealthyRun("offset noise", Setting(changes={"diffusion": {"offsetNoise": 0.1}})),
 )
 

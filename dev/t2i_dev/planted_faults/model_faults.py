@@ -50,7 +50,21 @@ def dropped_gradient_exchange(put: Put) -> None:
 
 def average_never_stepped(put: Put) -> None:
     """Let `ema.update` do nothing."""
-    put(ExponentialMovingAverage, "update", lambda *_arguments: None)
+    put(ExponentialMovingAverage, "update", lambda *_arguments, **_named: None)
+
+
+def profiles_never_stepped(put: Put) -> None:
+    """Let `ema.update` see no power profile."""
+
+    def without(original: Any) -> Any:
+        def update(average: ExponentialMovingAverage, step: int, **named: Any) -> None:
+            profiles, average.profiles = average.profiles, ()
+            original(average, step, **named)
+            average.profiles = profiles
+
+        return update
+
+    wrap(put, ExponentialMovingAverage, "update", without)
 
 
 def rate_times_world_size(put: Put) -> None:

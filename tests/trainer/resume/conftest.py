@@ -67,7 +67,7 @@ def tiny_job(
                     "globalBatchSize": 4,
                     "learningRate": 0.002,
                     "warmupSteps": 4,
-                    "ema": {"decay": 0.9},
+                    "ema": {"decay": 0.9, "powerWidths": [0.1]},
                     "seed": 7,
                 },
                 "sampling": {

@@ -15,6 +15,7 @@ from tests.trainer.stock_diffusers import drawn_by, readme_code
 
 from t2i_api.progress import ExitCode
 from t2i_checkpoint import layout
+from t2i_checkpoint.ema_snapshots import stored_profiles
 from t2i_trainer.checkpointing.retention import retired_mark
 from t2i_trainer.pipeline import FILES, INDEX, model_folder
 
@@ -28,6 +29,18 @@ if TYPE_CHECKING:
 def test_only_the_newest_checkpoints_are_kept(story: Story) -> None:
     assert [manifest.step for manifest in story.undisturbed.manifests()] == [story.steps - story.every, story.steps]
     assert len(story.disturbed.manifests()) == 2
+
+
+def test_averages_of_all_saves_are_kept_and_no_kill_or_resume_changes_one(story: Story) -> None:
+    undisturbed, disturbed = (
+        {each.step: each.sha256 for each in stored_profiles(cluster.store)}
+        for cluster in (story.undisturbed, story.disturbed)
+    )
+    assert list(undisturbed) == list(range(story.every, story.steps + 1, story.every))
+    shared = undisturbed.keys() & disturbed.keys()
+    assert {story.steps - story.every, story.steps} <= shared
+    assert len(shared) >= len(undisturbed) - 1  # one may be superfluous beside the one of the stop
+    assert {step: disturbed[step] for step in shared} == {step: undisturbed[step] for step in shared}
 
 
 @pytest.mark.exhaustive

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from t2i_api.findings import Finding
-from t2i_trainer.sanity.movement import Span, judge_average, judge_movement, judge_rate, still_tensors
+from t2i_trainer.sanity.movement import Span, judge_averages, judge_movement, judge_rate, still_tensors
 
 
 def names(findings: list[Finding]) -> list[str]:
@@ -70,9 +70,24 @@ def test_the_rate_that_moved_the_weights_is_the_schedules(
     assert all(words in each.sentence for each in said)
 
 
-def test_an_average_that_stays_while_the_weights_move_is_named() -> None:
-    old = [np.zeros(4, dtype=np.float32)]
-    new = [np.full(4, 1e-6, dtype=np.float32)]
-    assert judge_average(old, new, moved=True, step=10, steps=10) == []
-    assert names(judge_average(old, old, moved=True, step=10, steps=10)) == ["EmaStuck"]
-    assert judge_average(old, old, moved=False, step=10, steps=10) == []
+@pytest.mark.parametrize(
+    ("stuck", "words"),
+    [
+        (set(), None),
+        ({"classic"}, "final model would be drawn from the initial weights"),
+        ({"classic", "0.05", "0.1"}, "final model would be drawn from the initial weights"),
+        ({"0.05"}, "powerWidths 0.05 did not change in 10 steps"),
+        ({"0.05", "0.1"}, "powerWidths 0.05, 0.1 did not change in 10 steps"),
+    ],
+)
+def test_each_average_that_stays_while_the_weights_move_is_named(stuck: set[str], words: str | None) -> None:
+    tensors = [f"{average}/{tensor}" for average in ("classic", "0.05", "0.1") for tensor in ("a.weight", "b.bias")]
+    old = [np.zeros(4, dtype=np.float32) for _ in tensors]
+    # One tensor that changes is enough: others may be too large for moves of fp32.
+    new = [
+        each + np.float32(1e-6 if name.endswith("b.bias") and name.partition("/")[0] not in stuck else 0)
+        for name, each in zip(tensors, old, strict=True)
+    ]
+    said = judge_averages(tensors, old, new, step=10, steps=10)
+    assert names(said) == ([] if words is None else ["EmaStuck"])
+    assert all(words in each.sentence for each in said if words)

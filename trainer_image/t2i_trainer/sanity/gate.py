@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from t2i_api.job import JobSpec
     from t2i_trainer.checkpointing.state import TrainingState
     from t2i_trainer.data.feed import Batch, Feed
+    from t2i_trainer.ema import ExponentialMovingAverage
     from t2i_trainer.sanity.captions import CaptionGap
     from t2i_trainer.step_result import StepResult
     from t2i_trainer.world import World
@@ -78,7 +79,7 @@ class SanityGate:
         self._noise_power = 1 + spec.diffusion.offset_noise**2
         self._kept = self._share_of_noise()
         self._weights = Probe(trained(state.unet, untrained=_untrained(spec)))
-        self._average = Probe(dict(state.ema.module.named_parameters()))
+        self._averages = Probe(_tensors_of(state.ema))
         self._rate = RateProbe(state.optimizer)
         self._marks = BatchMarks(world.device)
         self._repeats = RepeatCheck(watched.seen)
@@ -209,10 +210,10 @@ class SanityGate:
         output = [each for name, each in zip(self._weights.names, now, strict=True) if name.startswith(_OUTPUT_WEIGHT)]
         is_zero = bool(output) and not any(each.any() for each in output)
         found += movement.judge_movement(self._weights.names, still, step, steps, output_is_zero=is_zero)
-        if steps >= 2 * spec.training.ema.every_steps:
-            average = self._average.split(self._average.look())
-            moved = not bool(np.all(still))
-            found += movement.judge_average(self._average_baseline, average, moved=moved, step=step, steps=steps)
+        if steps >= 2 * spec.training.ema.every_steps and not np.all(still):
+            averages = self._averages.split(self._averages.look())
+            before, names = self._averages_baseline, self._averages.names
+            found += movement.judge_averages(names, before, averages, step=step, steps=steps)
         if steps >= _BASELINE_STEPS:
             self._settle_baseline()
         return found
@@ -230,7 +231,7 @@ class SanityGate:
     def _settle_baseline(self) -> None:
         self._baseline_step = self._watched.state.step
         self._baseline = self._weights.split(self._weights.look())
-        self._average_baseline = self._average.split(self._average.look())
+        self._averages_baseline = self._averages.split(self._averages.look())
         self._rates.clear()
 
     def _share_of_noise(self) -> torch.Tensor:
@@ -261,6 +262,13 @@ def _untrained(spec: JobSpec) -> tuple[str, ...]:
     own = [f"attn1{each}" for each in _QUERIES] if smallest <= 1 else []
     text = [f"attn2{each}" for each in _QUERIES] if spec.model.text_encoder.max_tokens == 1 else []
     return tuple(chain(_UNTRAINED, own, text))
+
+
+def _tensors_of(ema: ExponentialMovingAverage) -> dict[str, torch.Tensor]:
+    """Return the tensors of all averages as `movement.judge_averages` wants them called."""
+    averages: dict[str, Mapping[str, torch.Tensor]] = {movement.CLASSIC: dict(ema.module.named_parameters())}
+    averages |= {f"{profile.width:g}": profile.tensors for profile in ema.profiles}
+    return {f"{average}/{name}": tensor for average, tensors in averages.items() for name, tensor in tensors.items()}
 
 
 def _output_features(unet: torch.nn.Module) -> int:

@@ -25,6 +25,7 @@ STILL = 1e-3
 # 0.
 LEAST_STEPS = 10
 OUTPUT_LAYER = "conv_out."
+CLASSIC = "classic"
 # The measured rate carries the rounding of fp32 weights; a planted or real mistake is a factor of two or more.
 RATE_TOLERANCE = 0.05
 # Moves of less than a few units in the last place of fp32 may be lost altogether.
@@ -130,16 +131,34 @@ def judge_rate(measured: float | None, scheduled: float, step: int, world_size: 
     return [Finding(name=FindingName.LEARNING_RATE, severity=Severity.ERROR, step=step, sentence=text)]
 
 
-def judge_average(
-    before: Sequence[NDArray[np.float32]], now: Sequence[NDArray[np.float32]], *, moved: bool, step: int, steps: int
+def judge_averages(
+    names: Sequence[str],
+    before: Sequence[NDArray[np.float32]],
+    now: Sequence[NDArray[np.float32]],
+    *,
+    step: int,
+    steps: int,
 ) -> list[Finding]:
-    """Say where the average of the weights stayed bit by bit as it was while the weights moved."""
-    if not moved or any(not np.array_equal(old, new) for old, new in zip(before, now, strict=True)):
+    """Name the averages that stayed bit by bit as they were while the weights moved.
+
+    `names` are `<average>/<tensor>`: the average is `CLASSIC`, or the width of a power profile.
+    """
+    alive = {
+        name.partition("/")[0]
+        for name, old, new in zip(names, before, now, strict=True)
+        if not np.array_equal(old, new)
+    }
+    stuck = [each for each in dict.fromkeys(name.partition("/")[0] for name in names) if each not in alive]
+    if not stuck:
         return []
-    text = (
-        f"the EMA weights did not change in {steps} steps while the weights did: the average is never updated, and "
-        "pictures and the final model would be drawn from the initial weights. Look at where ema.update is called"
-    )
+    text = f"the EMA weights did not change in {steps} steps while the weights did: the average is never updated, and "
+    text += "pictures and the final model would be drawn from the initial weights. Look at where ema.update is called"
+    if CLASSIC not in stuck:
+        text = (
+            f"the EMA of training.ema.powerWidths {', '.join(stuck)} did not change in {steps} steps while the weights "
+            "did: ema.update passes it over, and `t2i ema reconstruct` would make models of the weights that it began "
+            "with. Look at how ema.update goes through its profiles"
+        )
     return [Finding(name=FindingName.EMA_STUCK, severity=Severity.ERROR, step=step, sentence=text)]
 
 
