@@ -327,6 +327,37 @@ def test_a_tar_that_breaks_off_never_makes_a_whole_set(make_workshop: Callable[[
     assert out.head(INDEX) is None
 
 
+# What takes the place of four pictures with the caption `red` while the command is not running.
+REPLACEMENTS = {"other captions": ["tan"] * 4, "fewer pictures": ["red"] * 2, "one picture": ["tan"]}
+
+
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
+def test_a_file_that_was_replaced_by_one_of_its_size_is_encoded_anew(
+    make_workshop: Callable[[str], Any], tmp_path: Path, replacement: str
+) -> None:
+    """Tars are filled up to 10 KiB, so that small ones hardly differ in size."""
+    workshop = make_workshop("pixels")
+    picture = (workshop.source / "red-circle.png").read_bytes()
+    workshop.empty_source()
+
+    def write(captions: list[str]) -> int:
+        """Return the size of what was written."""
+        files: dict[str, bytes] = {}
+        for row, text in enumerate(captions):
+            files |= {f"{row}.png": picture, f"{row}.txt": text.encode()}
+        content = tar_of(files, tarfile.USTAR_FORMAT)
+        (workshop.source / "a.tar").write_bytes(content)
+        return len(content)
+
+    size = write(["red"] * 4)
+    with pytest.raises(Killed):
+        workshop.encode(DyingStore(tmp_path / "out", 9, after=False), samples_per_shard=1)
+    assert write(REPLACEMENTS[replacement]) == size
+    done = workshop.encode(LocalStore(tmp_path / "out"), samples_per_shard=1)
+    assert done.progress.kept == 0
+    assert done.index == workshop.encode(LocalStore(tmp_path / "whole"), samples_per_shard=1).index
+
+
 def pack_as_parquet(workshop: Any) -> None:
     """Put the folder's ten pictures into two files as `datasets` writes them, in place of the folder."""
     source, table = workshop.source, table_of(workshop.source)

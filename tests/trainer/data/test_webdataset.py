@@ -30,11 +30,19 @@ PLAIN = tar_of(FILES, tarfile.USTAR_FORMAT)  # header, payload, header, payload 
 END = 2 * BLOCK * len(FILES)
 
 
+def tar_in(folder: Path, content: bytes) -> TarPart:
+    """Write the tar `a.tar` and open it."""
+    (folder / "a.tar").write_bytes(content)
+    store = LocalStore(folder)
+    info = store.head("a.tar")
+    assert info is not None
+    return TarPart(store, info, DATA, folder)
+
+
 def read(content: bytes, folder: Path, skip: int = 0) -> dict[str, tuple[str | None, bytes]]:
     """Return each sample's caption and picture by its key; a sample with a fault has no caption."""
-    (folder / "a.tar").write_bytes(content)
     found = {}
-    for sample in TarPart(LocalStore(folder), "a.tar", DATA, folder).samples(skip):
+    for sample in tar_in(folder, content).samples(skip):
         picture = b"" if sample.caption is None else sample.load()
         found[sample.where.partition("a.tar/")[2]] = (sample.caption, picture)
     return found
@@ -65,8 +73,8 @@ BROKEN_CAPTIONS: dict[str, tuple[dict[str, bytes], str]] = {
 @pytest.mark.parametrize("what", BROKEN_CAPTIONS)
 def test_a_caption_that_cannot_be_used_breaks_its_sample_alone(what: str, tmp_path: Path) -> None:
     files, fault = BROKEN_CAPTIONS[what]
-    (tmp_path / "a.tar").write_bytes(tar_of({"1.png": b"", **files, "2.png": b"P", "2.txt": b"a"}))
-    broken, whole = TarPart(LocalStore(tmp_path), "a.tar", DATA, tmp_path).samples(0)
+    content = tar_of({"1.png": b"", **files, "2.png": b"P", "2.txt": b"a"})
+    broken, whole = tar_in(tmp_path, content).samples(0)
     assert (broken.caption, whole.caption) == (None, "a")
     with pytest.raises(BrokenPictureError, match=fault):
         broken.load()

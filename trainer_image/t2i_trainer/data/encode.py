@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
     from t2i_checkpoint.store import Store
     from t2i_trainer.data.sources import PictureSource, SourceSample
+
+logger = logging.getLogger("t2i_trainer")
 
 # Enough shards at a time that neighbours in the source are far apart in training, few enough for a pod's disk.
 DEFAULT_WINDOW_SHARDS = 8
@@ -143,23 +146,26 @@ class Encoding:
     def _shards(self, sizes: dict[str, int]) -> Iterator[Callable[[], None]]:
         """Yield what writes each shard that is not done yet; its samples are encoded before it is yielded."""
         for number, part in enumerate(self._source.parts):
-            done = self._done(number, sizes)
+            done = self._done(number, part.etag, sizes)
             if done and done[-1].is_last:
                 continue
             samples = _Ahead(part.samples(len(done) * self._recipe.samples_per_shard))
             for place in itertools.count(len(done)):
-                yield self._encode(number, place, samples)
+                yield self._encode(number, place, samples, part.etag)
                 if samples.ended:
                     break
 
-    def _done(self, part: int, sizes: dict[str, int]) -> list[ShardRecord]:
-        """Return the records of a part's first shards, as many as are there without a gap."""
+    def _done(self, part: int, etag: str | None, sizes: dict[str, int]) -> list[ShardRecord]:
+        """Return the records of a part's first shards, as many as are there without a gap and of its very file."""
         found: list[ShardRecord] = []
         for number in itertools.count():
-            if record_key(part, number) not in sizes:
+            if record_key(part, number) not in sizes or (found and found[-1].is_last):
                 break
             record = read_small(self._store, record_key(part, number), ShardRecord)
             if record.shard is not None and sizes.get(record.shard.path) != record.shard.size:
+                break
+            if not record.is_of(etag):
+                logger.warning("part %d of the source is another file now: its shards are made anew", part)
                 break
             found.append(record)
             self._records.append(record)
@@ -168,7 +174,7 @@ class Encoding:
             self._encoded(record.shard.samples if record.shard else 0)
         return found
 
-    def _encode(self, part: int, number: int, samples: _Ahead) -> Callable[[], None]:
+    def _encode(self, part: int, number: int, samples: _Ahead, etag: str | None) -> Callable[[], None]:
         broken: list[str] = []
         chosen = itertools.islice(samples, self._recipe.samples_per_shard)
         pictures = decoded(chosen, self._recipe.resolution, broken if self._recipe.skip_broken else None)
@@ -176,14 +182,14 @@ class Encoding:
         self._broken += broken
         key = record_key(part, number)
         if tensors is None:
-            record = ShardRecord.of(None, broken, is_last=samples.ended)
+            record = ShardRecord.of(None, broken, is_last=samples.ended, part_etag=etag)
             self._records.append(record)
             self._left_out += len(broken)
             return lambda: self._store.put(key, to_json(record))
         path = self._scratch / f"{part:05d}-{number:05d}.safetensors"
         size, digest = write_shard(path, tensors)
         shard = Shard(path=shard_key(part, number), size=size, sha256=digest, samples=len(tensors.captions))
-        record = ShardRecord.of(shard, broken, is_last=samples.ended)
+        record = ShardRecord.of(shard, broken, is_last=samples.ended, part_etag=etag)
         self._records.append(record)
         self._left_out += len(broken)
         self._bytes += size

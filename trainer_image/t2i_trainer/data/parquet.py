@@ -73,6 +73,11 @@ class ParquetPart:
             columns = choose_columns(file.schema_arrow, data, f"{store.uri}/{info.key}")
             return cls(store, info, columns, file.metadata.num_rows)
 
+    @property
+    def etag(self) -> str:
+        """The file's, as it was listed."""
+        return self.info.etag
+
     def samples(self, skip: int) -> Iterator[SourceSample]:
         """Yield the rows after `skip`; a picture that lies in a file of its own is read when it is asked for."""
         first = 0

@@ -97,19 +97,25 @@ class Shard(StoredFile):
 class ShardRecord(_Model):
     """Written after a shard, create-only: so much is done. `shard` None: all its samples were broken.
 
-    `broken` names the first of `broken_count` samples that were left out; `is_last` ends a part of the source.
+    `broken` names the first of `broken_count` samples that were left out; `is_last` ends a part of the source, whose
+    file had `part_etag` then (None: a folder, or a record of an older version).
     """
 
     shard: Shard | None
     broken_count: Count = 0
     broken: tuple[str, ...] = ()
     is_last: bool
+    part_etag: str | None = None
 
     @classmethod
-    def of(cls, shard: Shard | None, broken: list[str], *, is_last: bool) -> Self:
+    def of(cls, shard: Shard | None, broken: list[str], *, is_last: bool, part_etag: str | None) -> Self:
         """Make one, with as many names as a small file holds."""
         named = tuple(each[:500] for each in broken[:_NAMED_FAULTS])
-        return cls(shard=shard, broken_count=len(broken), broken=named, is_last=is_last)
+        return cls(shard=shard, broken_count=len(broken), broken=named, is_last=is_last, part_etag=part_etag)
+
+    def is_of(self, part_etag: str | None) -> bool:
+        """Whether it was made from the file that lies there now, as far as is known."""
+        return self.part_etag in {None, part_etag}
 
 
 class ShardIndex(_Model):

@@ -62,6 +62,10 @@ def read_picture(store: Store, key: str, named_by: str) -> bytes:
 class Part(Protocol):
     """A stretch of the source."""
 
+    @property
+    def etag(self) -> str | None:
+        """What the store tells its file from another of the same name by; None for a folder."""
+
     def samples(self, skip: int) -> Iterator[SourceSample]:
         """Yield the samples in order, without the first `skip`."""
 
@@ -103,6 +107,11 @@ class ImageFolder:
     def parts(self) -> Sequence[Part]:
         """The folder itself."""
         return (self,)
+
+    @property
+    def etag(self) -> None:
+        """None: what names the samples is metadata.jsonl, which `sha256` is of."""
+        return
 
     def samples(self, skip: int) -> Iterator[SourceSample]:
         """Yield the lines after `skip`; a picture is read when it is asked for."""

@@ -49,7 +49,7 @@ class WebDataset:
     @property
     def parts(self) -> Sequence[Part]:
         """One part a tar."""
-        return tuple(TarPart(self.store, info.key, self.data, self.scratch) for info in self.tars)
+        return tuple(TarPart(self.store, info, self.data, self.scratch) for info in self.tars)
 
 
 @dataclass(frozen=True)
@@ -57,16 +57,21 @@ class TarPart:
     """One tar."""
 
     store: Store
-    key: str
+    info: ObjectInfo
     data: Data
     scratch: Path
 
+    @property
+    def etag(self) -> str:
+        """The tar's, as it was listed."""
+        return self.info.etag
+
     def samples(self, skip: int) -> Iterator[SourceSample]:
         """Yield the samples after `skip`; the tar lies on disk meanwhile, a picture in memory until it is used."""
-        where = f"{self.store.uri}/{self.key}"
+        where = f"{self.store.uri}/{self.info.key}"
         with tempfile.TemporaryDirectory(dir=self.scratch) as folder:
             path = Path(folder) / "part.tar"
-            self.store.download(self.key, path)
+            self.store.download(self.info.key, path)
             try:
                 with tarfile.open(path, "r:") as tar:
                     for number, (key, members) in enumerate(_groups(tar)):
