@@ -30,19 +30,23 @@ EndpointOption = Annotated[
 
 
 def open_named(uri: str, endpoint: str | None, job: DiffusionTrainingJob | None = None) -> Location:
-    """Open what the user named; endpoint and region of the job apply where no other endpoint is given."""
-    endpoint, region = _server(endpoint, job)
-    location = open_location(uri, endpoint=endpoint, region=region)
-    if (missing := _missing_path(location)) is not None:
-        note(f"{missing} does not exist; a job that starts there begins at step 0")
+    """Open what a job's checkpoints lie in, or one of them, and say so where a folder is not there yet.
+
+    Endpoint and region of the job apply where no other endpoint is given.
+    """
+    location = _open(uri, endpoint, job)
+    path = _path(location)
+    if path is not None and not path.exists():
+        note(f"{path} does not exist; a job that starts there begins at step 0")
     return location
 
 
 def open_root(uri: str, endpoint: str | None, job: DiffusionTrainingJob | None = None) -> Store:
-    """Open a job's root, below which an archive lies; raises UsageProblem for a single file."""
-    location = open_named(uri, endpoint, job)
-    if location.key is not None:
-        raise UsageProblem(f"{uri} is a single file: name the checkpoint URI that it lies below")
+    """Open a folder, as a job's root or that of shards; raises UsageProblem for a single file."""
+    location = _open(uri, endpoint, job)
+    path = _path(location)
+    if location.key is not None or (path is not None and path.is_file()):
+        raise UsageProblem(f"{uri} is a single file: name the folder that it lies in")
     return location.store
 
 
@@ -59,9 +63,14 @@ def _server(endpoint: str | None, job: DiffusionTrainingJob | None) -> tuple[str
     return job.spec.checkpoint.endpoint, job.spec.checkpoint.region
 
 
-def _missing_path(location: Location) -> Path | None:
+def _open(uri: str, endpoint: str | None, job: DiffusionTrainingJob | None) -> Location:
+    endpoint, region = _server(endpoint, job)
+    return open_location(uri, endpoint=endpoint, region=region)
+
+
+def _path(location: Location) -> Path | None:
+    """Return what it is on this machine; None in a bucket."""
     uri = location.store.uri
     if not uri.startswith("file://"):
         return None
-    path = Path(unquote(uri.removeprefix("file://"))) / (location.key or "")
-    return None if path.exists() else path
+    return Path(unquote(uri.removeprefix("file://"))) / (location.key or "")

@@ -1,8 +1,11 @@
 """Entry point of `t2i`: command groups, and errors as one line with the way out."""
 
+import signal
 import sys
+from typing import Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from t2i_checkpoint.archive_plan import ArchiveError
 from t2i_checkpoint.store import StoreError
@@ -20,8 +23,31 @@ from t2i_cli.terminal import note
 
 REFUSED, STORE_UNUSABLE = 3, 4
 
+_SIGNAL_STATUS = 128
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends a command as Ctrl-C does: in order, with nothing left behind on this machine."""
+
+
+class _Stoppable(TyperGroup):
+    """Says what a stop means; typer would end without a word."""
+
+    def invoke(self, ctx: Any) -> Any:
+        previous = signal.signal(signal.SIGTERM, _terminate)
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as stop:
+            note("stopped; the same command goes on where this one stopped")
+            number = signal.SIGTERM if isinstance(stop, _Terminated) else signal.SIGINT
+            sys.exit(_SIGNAL_STATUS + number)
+        finally:
+            signal.signal(signal.SIGTERM, previous)
+
+
 commands = typer.Typer(
     name="t2i",
+    cls=_Stoppable,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     help="Train jobs on this machine, check them, and judge, archive and restore checkpoints, with the very code that "
@@ -40,7 +66,7 @@ def app() -> None:
     """Run the command line.
 
     Exit status 2 for a mistake of the user, 3 for what was refused without losing anything, 4 when the store cannot be
-    used.
+    used, 130 after Ctrl-C, 143 after SIGTERM.
     """
     try:
         commands()
@@ -53,6 +79,7 @@ def app() -> None:
     except StoreError as error:
         note(f"error: {error}", "red")
         sys.exit(STORE_UNUSABLE)
-    except KeyboardInterrupt:
-        note("stopped; what was begun can be finished by the same command")
-        sys.exit(130)
+
+
+def _terminate(_number: int, _frame: object) -> NoReturn:
+    raise _Terminated

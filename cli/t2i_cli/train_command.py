@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import signal
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -190,7 +189,6 @@ def _run(job: DiffusionTrainingJob, job_file: Path, wish: _Wish) -> TerminationM
     from t2i_trainer.here import TrainingFailedError, train_here  # noqa: PLC0415  # nobody else needs the trainer
 
     device = None if wish.device is Device.AUTO else wish.device.value
-    previous = signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         with training_bar(job.spec.training.steps) as bar:
             return train_here(
@@ -204,12 +202,6 @@ def _run(job: DiffusionTrainingJob, job_file: Path, wish: _Wish) -> TerminationM
             )
     except TrainingFailedError as error:
         return error.ended
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _as_ctrl_c(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _show_plan(output: Output, job: DiffusionTrainingJob, choice: Choice) -> None:

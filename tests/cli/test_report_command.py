@@ -62,6 +62,12 @@ def test_a_place_without_a_run_is_a_mistake(place: Place) -> None:
     assert place.contents() == {}
 
 
+def test_a_folder_that_is_not_there_is_one_mistake(directory_place: Place, tmp_path: Path) -> None:
+    ran = directory_place.run("report", tmp_path / "nowhere")
+    assert (ran.status, ran.errors.count("\n")) == (2, 1)
+    assert "nothing of a run lies there" in ran.errors
+
+
 def test_a_browser_with_a_signed_link_shows_the_whole_page(s3_place: Place, s3_server: S3Server) -> None:
     put_run(s3_place)
     assert s3_place.run("report", s3_place.uri).status == 0

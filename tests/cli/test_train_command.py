@@ -89,6 +89,13 @@ def test_mistakes_are_said_before_torch_is_loaded(
     assert (ran.status, words in ran.errors) == (2, True)
 
 
+def test_a_file_is_no_place_for_checkpoints(cpu_place: Place, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    changed(cpu_place, "checkpoint.uri", (tmp_path / "file").as_uri())
+    ran = cpu_place.run("train", cpu_place.job_file, "--dry-run")
+    assert (ran.status, "is a single file: name the folder" in ran.errors) == (2, True)
+
+
 def test_the_trainers_packages_may_be_missing(cpu_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
     ran = cpu_place.run("train", cpu_place.job_file)
