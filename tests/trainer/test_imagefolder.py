@@ -11,7 +11,6 @@ from PIL import Image
 from t2i_api.progress import ExitCode
 from t2i_api.spec_model import Data
 from t2i_checkpoint.local import LocalStore
-from t2i_checkpoint.store import NotFound
 from t2i_trainer.data.imagefolder import read_imagefolder
 from t2i_trainer.failures import TrainerError
 
@@ -79,6 +78,9 @@ def test_a_fault_names_its_place(tmp_path: Path, rows: list[Any], message: str) 
     assert caught.value.code is ExitCode.DATA_INVALID
 
 
-def test_a_missing_picture_is_named(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"nowhere\.png"):
-        read_imagefolder(write(tmp_path, {"file_name": "nowhere.png", "text": "x"}), DATA)
+@pytest.mark.parametrize("path", ["./a.png", "././a.png", "below/./b.png"])
+def test_a_path_may_say_that_it_begins_here(tmp_path: Path, path: str) -> None:
+    (tmp_path / "below").mkdir()
+    for name in ("a.png", "below/b.png"):
+        save(tmp_path / name, (8, 8), "red")
+    assert read_imagefolder(write(tmp_path, {"file_name": path, "text": "red"}), DATA).captions == ("red",)

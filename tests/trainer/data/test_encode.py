@@ -313,6 +313,28 @@ def test_a_sample_whose_name_is_no_utf8_is_recorded_so_that_a_second_run_reads_i
     assert workshop.encode(out, skip_broken=True).index.broken_count == 1
 
 
+# What lies in the source, and what is said of it; every sample is broken, or there is none.
+UNUSABLE: dict[str, tuple[dict[str, bytes], str]] = {
+    "broken": (
+        {"1.txt": b"red", "2.png": b"P", "2.txt": b"blue"},
+        r"all 2 samples are broken, the first: .*a\.tar/1 has",
+    ),
+    "empty": ({}, "it holds no sample"),
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_source_without_a_usable_picture_is_named_with_its_first_fault(
+    make_workshop: Callable[[str], Any], tmp_path: Path, what: str
+) -> None:
+    files, words = UNUSABLE[what]
+    workshop = make_workshop("pixels")
+    workshop.empty_source()
+    (workshop.source / "a.tar").write_bytes(tar_of(files))
+    with pytest.raises(TrainerError, match=rf"^file://{workshop.source} has no usable picture: {words}"):
+        workshop.encode(LocalStore(tmp_path / "out"), skip_broken=True)
+
+
 def test_a_tar_that_breaks_off_never_makes_a_whole_set(make_workshop: Callable[[str], Any], tmp_path: Path) -> None:
     workshop = make_workshop("pixels")
     picture = (workshop.source / "red-circle.png").read_bytes()

@@ -208,7 +208,7 @@ class Encoding:
     def _finish(self) -> ShardIndex:
         shards = tuple(record.shard for record in self._records if record.shard is not None)
         if not shards:
-            raise TrainerError(ExitCode.DATA_INVALID, "the source has no usable picture")
+            raise TrainerError(ExitCode.DATA_INVALID, self._nothing_usable())
         null = self._store.head(NULL_EMBEDDING)
         raw = self._store.read(NULL_EMBEDDING, 0, None if null is None else null.size)
         index = ShardIndex(
@@ -220,6 +220,11 @@ class Encoding:
         )
         create_or_confirm(self._store, INDEX, to_json(index))
         return index
+
+    def _nothing_usable(self) -> str:
+        faults = [fault for record in self._records for fault in record.broken]
+        first = f"all {self._left_out} samples are broken, the first: {faults[0]}" if faults else "it holds no sample"
+        return f"{self._source.uri} has no usable picture: {first}"
 
 
 class _Ahead:

@@ -15,6 +15,7 @@ import numpy as np
 
 from t2i_api.progress import ExitCode
 from t2i_trainer.data.json_rows import row_of, text_of
+from t2i_trainer.data.picture_files import read_picture
 from t2i_trainer.data.pictures import BrokenPictureError, decode_picture
 from t2i_trainer.errors import TrainerError
 from t2i_trainer.memory import available_bytes
@@ -93,7 +94,8 @@ def read_imagefolder(store: Store, data: Data) -> CaptionedPictures:
 
     def load(position: int) -> None:
         key = rows[position].key
-        pixels[position] = decode_picture(store.read(key), data.resolution, f"{store.uri}/{key}")
+        raw = read_picture(store, key, f"{store.uri}/{METADATA}")
+        pixels[position] = decode_picture(raw, data.resolution, f"{store.uri}/{key}")
 
     with ThreadPoolExecutor(_CONCURRENT_READS, thread_name_prefix="pictures") as pool:
         for _ in pool.map(load, range(len(rows))):
@@ -114,9 +116,9 @@ def _lines(raw: bytes, data: Data, uri: str) -> Iterator[CaptionedFile | BrokenL
 
 def _file_of(line: bytes, data: Data, where: str) -> CaptionedFile:
     row = row_of(line, where)
-    return CaptionedFile(
-        text_of(row, data.image_field, where, "imageField"), text_of(row, data.caption_field, where, "captionField")
-    )
+    path = text_of(row, data.image_field, where, "imageField")
+    key = "/".join(part for part in path.split("/") if part != ".")  # as shells and scripts write it: ./a.png
+    return CaptionedFile(key, text_of(row, data.caption_field, where, "captionField"))
 
 
 def _usable(line: CaptionedFile | BrokenLine) -> CaptionedFile:

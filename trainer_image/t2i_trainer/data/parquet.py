@@ -19,7 +19,8 @@ from pyarrow.parquet import ParquetFile
 from t2i_api.progress import ExitCode
 from t2i_trainer.data.object_file import ObjectFile
 from t2i_trainer.data.parquet_columns import Columns, caption_in, choose_columns, picture_in
-from t2i_trainer.data.sources import SourceSample, broken_sample, read_picture
+from t2i_trainer.data.picture_files import read_picture
+from t2i_trainer.data.sources import SourceSample, broken_sample
 from t2i_trainer.errors import TrainerError
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _MOST_FOOTER_ENTRIES = 1_000_000
 class ParquetSet:
     """All files of a set, in the order of their keys; one part a file."""
 
+    uri: str
     sha256: str
     parts: tuple[ParquetPart, ...]
 
@@ -54,7 +56,7 @@ class ParquetSet:
         with ThreadPoolExecutor(_CONCURRENT_FOOTERS, thread_name_prefix="footers") as pool:
             parts = tuple(pool.map(lambda info: ParquetPart.open(store, info, data), files))
         listed = [f"{part.info.key} {part.info.size} {part.columns.image} {part.columns.caption}" for part in parts]
-        return cls(hashlib.sha256("\n".join(listed).encode()).hexdigest(), parts)
+        return cls(store.uri, hashlib.sha256("\n".join(listed).encode()).hexdigest(), parts)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.open import PICTURE_SUFFIXES
-from t2i_checkpoint.store import NotFound, key_fault
 from t2i_trainer.data.imagefolder import METADATA, BrokenLine, Metadata, read_metadata
+from t2i_trainer.data.picture_files import read_picture
 from t2i_trainer.data.pictures import BrokenPictureError
 from t2i_trainer.errors import TrainerError
 
@@ -49,16 +49,6 @@ def broken_sample(where: str, fault: str) -> SourceSample:
     return SourceSample(where, None, load)
 
 
-def read_picture(store: Store, key: str, named_by: str) -> bytes:
-    """Read a picture's file; raises BrokenPictureError where it is not there or cannot be, StoreError otherwise."""
-    if (fault := key_fault(key)) is not None:
-        raise BrokenPictureError(f"{named_by} names a picture {key!r} that cannot lie below {store.uri}: {fault}")
-    try:
-        return store.read(key)
-    except NotFound as error:
-        raise BrokenPictureError(f"{named_by} names a picture {store.uri}/{key} that is not there") from error
-
-
 class Part(Protocol):
     """A stretch of the source."""
 
@@ -72,6 +62,10 @@ class Part(Protocol):
 
 class PictureSource(Protocol):
     """Everything that is to be encoded; `sha256` tells it from another, `count` is None where only reading can tell."""
+
+    @property
+    def uri(self) -> str:
+        """Where it lies, for people."""
 
     @property
     def sha256(self) -> str:
@@ -92,6 +86,11 @@ class ImageFolder:
 
     store: Store
     metadata: Metadata
+
+    @property
+    def uri(self) -> str:
+        """The folder."""
+        return self.store.uri
 
     @property
     def sha256(self) -> str:

@@ -42,6 +42,11 @@ class WebDataset:
     sha256: str
 
     @property
+    def uri(self) -> str:
+        """Where the tars lie."""
+        return self.store.uri
+
+    @property
     def count(self) -> None:
         """Unknown before the tars are read."""
         return
