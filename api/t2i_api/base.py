@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.alias_generators import to_camel
 
+from t2i_api.suggestions import nearest_field
+
 
 class WireModel(BaseModel):
     """A frozen model, snake_case in Python and camelCase in YAML and JSON."""
@@ -38,11 +40,18 @@ class KeptModel(StatusModel):
     model_config = ConfigDict(extra="allow")
 
 
-def describe(error: ValidationError) -> str:
-    """Return one line a mistake, `field: message (got value)`, for conditions, logs and terminals."""
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Return one line a mistake, `field: message (got value)`, for conditions, logs and terminals.
+
+    With the model that was read, a misspelt field is told with the name that it was meant to be.
+    """
     lines = []
     for problem in error.errors(include_url=False):
         field = ".".join(str(part) for part in problem["loc"]) or "document"
         got = "" if problem["type"] == "missing" else f" (got {str(problem['input'])[:80]!r})"
-        lines.append(f"{field}: {problem['msg']}{got}")
+        if problem["type"] == "extra_forbidden" and model is not None:
+            nearest = nearest_field(model, problem["loc"])
+            lines.append(f"{field}: no such field{f', did you mean {nearest}?' if nearest else ''}{got}")
+        else:
+            lines.append(f"{field}: {problem['msg']}{got}")
     return "; ".join(lines)

@@ -31,4 +31,4 @@ def parse_job(text: bytes) -> DiffusionTrainingJob:
     try:
         return DiffusionTrainingJob.from_object(document)
     except ValidationError as error:
-        raise JobFileError(describe(error)) from error
+        raise JobFileError(describe(error, DiffusionTrainingJob)) from error

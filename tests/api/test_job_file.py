@@ -32,6 +32,26 @@ def test_what_is_no_job_is_refused_with_its_reason(kind: str) -> None:
         parse_job(text)
 
 
+# A job with a field that is misspelt, and the words of the refusal.
+MISSPELT: dict[str, tuple[str, str]] = {
+    "at the top": ("spec: {trainig: {}}", r"spec\.trainig: no such field, did you mean training\?"),
+    "in a group": ("spec: {training: {learninRate: 1}}", r"learninRate: no such field, did you mean learningRate\?"),
+    "in an optional group": ("spec: {model: {vae: {url: x}}}", r"vae\.url: no such field, did you mean uri\?"),
+    "in a list": (
+        "spec: {expectations: {bands: [{fromStp: 1}]}}",
+        r"bands\.0\.fromStp: no such field, did you mean fromStep\?",
+    ),
+    "like nothing": ("spec: {training: {zzzzzz: 1}}", r"zzzzzz: no such field \(got '1'\)"),
+}
+
+
+@pytest.mark.parametrize("where", MISSPELT)
+def test_a_misspelt_field_is_told_with_the_nearest_name(where: str) -> None:
+    text, words = MISSPELT[where]
+    with pytest.raises(JobFileError, match=words):
+        parse_job(text.encode())
+
+
 @given(st.binary(max_size=64))
 def test_any_bytes_are_a_job_or_refused(text: bytes) -> None:
     with contextlib.suppress(JobFileError):

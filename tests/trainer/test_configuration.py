@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,12 +11,10 @@ import yaml
 
 from t2i_api.progress import ExitCode
 from t2i_checkpoint.store import AccessDenied
-from t2i_trainer.configuration import RunConfiguration, choose_device, open_weights
+from t2i_trainer.configuration import RunConfiguration, choose_device, open_weights, read_job
 from t2i_trainer.failures import TrainerError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from t2i_api.job import JobSpec
     from t2i_dev.s3_server import S3Server
 
@@ -116,3 +115,11 @@ def test_another_device_is_refused(job_spec: JobSpec, monkeypatch: pytest.Monkey
     monkeypatch.setenv("T2I_DEVICE", "tpu")
     with pytest.raises(TrainerError, match="T2I_DEVICE is 'tpu': write auto, cpu or cuda"):
         choose_device(job_spec)
+
+
+@pytest.mark.parametrize(("place", "says_option"), [("/etc/t2i/job.yaml", True), ("nope.yaml", False)])
+def test_only_who_named_no_file_is_told_of_the_option(place: str, *, says_option: bool) -> None:
+    """From Python and `t2i train` the file is no option of the command."""
+    with pytest.raises(TrainerError, match="cannot be read: No such file or directory") as caught:
+        read_job(Path(place))
+    assert ("--job" in str(caught.value)) is says_option

@@ -43,6 +43,13 @@ def test_an_empty_place_is_a_fresh_start_with_a_writer_of_its_own(job: Diffusion
     assert local_attempt(job, processes=4).world_size == 4
 
 
+@pytest.mark.parametrize("processes", [0, -1])
+def test_a_run_of_no_process_is_refused(job: DiffusionTrainingJob, processes: int) -> None:
+    with pytest.raises(TrainerError, match=f"processes is {processes}: a run has at least one") as caught:
+        local_attempt(job, processes=processes)
+    assert caught.value.code is ExitCode.BAD_CONFIGURATION
+
+
 def test_a_foreign_checkpoint_stops_it_and_stays(job: DiffusionTrainingJob, bucket: Store) -> None:
     old = save({"down.0.in_layers.2.weight": np.zeros((8, 4, 3, 3), dtype=np.float32)})
     bucket.put("checkpoint-5000/model.safetensors", old)

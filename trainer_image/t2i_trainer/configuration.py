@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import ValidationError
 
-from t2i_api.attempt import DEVICE_VARIABLE, INITIAL_WEIGHTS_VARIABLES, AttemptDocument
+from t2i_api.attempt import CONFIGURATION_DIRECTORY, DEVICE_VARIABLE, INITIAL_WEIGHTS_VARIABLES, AttemptDocument
 from t2i_api.base import describe
 from t2i_api.job_file import JobFileError, parse_job
 from t2i_api.progress import ExitCode
@@ -125,7 +125,9 @@ def _read(path: Path) -> bytes:
             raise _bad(f"{path} is larger than {_MAXIMUM_DOCUMENT_BYTES} bytes")
         return path.read_bytes()
     except OSError as error:
-        raise _bad(f"{path} cannot be read: {error.strerror}. Name the job's file with --job") from error
+        # The default is where a pod finds its job.
+        way_out = ". Name the job's file with --job" if path.is_relative_to(CONFIGURATION_DIRECTORY) else ""
+        raise _bad(f"{path} cannot be read: {error.strerror}{way_out}") from error
 
 
 def _bad(message: str) -> TrainerError:

@@ -35,6 +35,8 @@ def local_attempt(
     Raises TrainerError where something lies there that a person has to look at, StoreError where it cannot be listed.
     """
     spec = job.spec
+    if processes is not None and processes < 1:
+        raise TrainerError(ExitCode.BAD_CONFIGURATION, f"processes is {processes}: a run has at least one")
     begin = beginning_of(spec)
     return AttemptDocument(
         job_name=job.metadata.name,
@@ -42,7 +44,7 @@ def local_attempt(
         job_uid=secrets.token_hex(4),  # makes the writer's name: two runs never share a checkpoint folder
         attempt=1,
         workers=1,
-        processes_per_worker=processes or spec.workers.world_size,
+        processes_per_worker=spec.workers.world_size if processes is None else processes,
         resume_from=begin.judgement.name if isinstance(begin, Resume) else None,
         initial_weights=_document(spec, begin) if isinstance(begin, BeginWith) else None,
         rendezvous_address=_LOOPBACK,
