@@ -92,11 +92,6 @@ def test_half_a_key_pair_is_refused(monkeypatch: pytest.MonkeyPatch, given: str,
         open_weights("s3://bucket/weights", None, None)
 
 
-def test_a_missing_job_says_how_to_name_it(tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match="--job"):
-        RunConfiguration.read(tmp_path / "job.yaml", tmp_path / "attempt.json", tmp_path)
-
-
 @pytest.mark.parametrize(
     ("gpus", "wish", "device"),
     [(0, None, "cpu"), (1, None, "cuda"), (1, "auto", "cuda"), (1, "cpu", "cpu"), (0, "cuda", "cuda")],
