@@ -35,20 +35,24 @@ if TYPE_CHECKING:
 
     from t2i_checkpoint.layout import FolderName
     from t2i_checkpoint.store import Store
+    from t2i_trainer.checkpointing.other_writers import OtherWriters
 
 logger = logging.getLogger("t2i_trainer")
 
 _MAX_MARK_BYTES = 4096
 
 
-def retire_checkpoints(store: Store, newest: Manifest, retain: int) -> tuple[str, ...]:
+def retire_checkpoints(
+    store: Store, newest: Manifest, retain: int, watch: OtherWriters | None = None
+) -> tuple[str, ...]:
     """Delete own committed checkpoints of the same model beyond the `retain` newest; returns the deleted folders.
 
-    What the store refuses is said and left for the next time: the run does not depend on it.
+    `watch` is shown which are committed. What the store refuses is said and left for the next time: the run does not
+    depend on it.
     """
     gone: list[str] = []
     try:
-        begun, surplus = _due(store, newest, retain)
+        begun, surplus = _due(store, newest, retain, watch)
         for folder in begun:
             _delete(store, folder, newest)
             gone.append(folder)
@@ -72,10 +76,14 @@ def beyond_retained(committed: Iterable[FolderName], newest: Manifest, retain: i
     return tuple(older[retain - 1 :])
 
 
-def _due(store: Store, newest: Manifest, retain: int) -> tuple[list[str], dict[str, Manifest]]:
+def _due(
+    store: Store, newest: Manifest, retain: int, watch: OtherWriters | None
+) -> tuple[list[str], dict[str, Manifest]]:
     """Return the folders whose deletion was cut off, and those that are too many now, newest first."""
     listing = list(list_bounded(store, layout.SURVEY_PREFIX))
     keys = [info.key for info in listing if info.key.startswith(layout.CHECKPOINTS)]
+    if watch is not None:
+        watch.look(_holding(layout.MANIFEST, keys), newest.step, newest.writer)
     archived = archived_references(store, listing)  # an archive may consist of checkpoints that stayed where they were
     damaged = {each.folder for each in _holding(layout.DAMAGED, keys)}
     if layout.checkpoint_folder(newest.step, newest.writer) in damaged:

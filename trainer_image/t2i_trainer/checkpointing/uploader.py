@@ -22,6 +22,7 @@ from t2i_checkpoint.manifest import ManifestError
 from t2i_checkpoint.open import open_store
 from t2i_checkpoint.store import StoreError
 from t2i_trainer.checkpointing.order import SaveOrder, SaveOutcome
+from t2i_trainer.checkpointing.other_writers import OtherWriters
 from t2i_trainer.checkpointing.publish import publish
 from t2i_trainer.checkpointing.retention import retire_checkpoints
 from t2i_trainer.child import end_with
@@ -41,23 +42,24 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING, stream=sys.stderr)
     logging.getLogger("t2i_trainer").setLevel(logging.INFO)
     orders: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    watch = OtherWriters()
     threading.Thread(target=_listen, args=(orders,), daemon=True).start()
     with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as answers:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints is no answer
         while True:
-            outcome = carry_out(orders.get(), options.uri, options.endpoint, options.region)
+            outcome = carry_out(orders.get(), options.uri, options.endpoint, options.region, watch)
             answers.write(outcome.model_dump_json().encode() + b"\n")
             answers.flush()
 
 
-def carry_out(line: bytes, uri: str, endpoint: str | None, region: str | None) -> SaveOutcome:
+def carry_out(line: bytes, uri: str, endpoint: str | None, region: str | None, watch: OtherWriters) -> SaveOutcome:
     """Publish one checkpoint and retire old ones; never raises."""
     started = time.monotonic()
     try:
         order = SaveOrder.model_validate_json(line)
         store = open_store(uri, endpoint=endpoint, region=region)
         manifest = publish(store, order)
-        retire_checkpoints(store, manifest, order.retain)
+        retire_checkpoints(store, manifest, order.retain, watch)
         return SaveOutcome(seconds=time.monotonic() - started, manifest=manifest)
     except TrainerError as error:
         code, message = error.code, str(error)
