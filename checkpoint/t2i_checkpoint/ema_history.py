@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC
-from typing import TYPE_CHECKING, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NamedTuple
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -57,7 +57,7 @@ class SnapshotDocument(BaseModel):
     latent_scale: float
     seed: int
     global_batch_size: Count
-    rolled_back: tuple[StepSpan, ...] = Field(default=(), max_length=1000)
+    rolled_back: Annotated[tuple[StepSpan, ...], Field(max_length=1000)] | None = None
     files: tuple[ManifestFile, ...] = Field(max_length=_MOST_FILES)
 
     @property
@@ -85,10 +85,12 @@ def document_of(manifest: Manifest) -> SnapshotDocument:
 def is_on_the_way(earlier: SnapshotDocument, later: SnapshotDocument) -> bool:
     """Whether the steps of the earlier one are steps of the later one's run that it did not go back from.
 
-    What was stored at the very step of a going back, after it, has that in its own record.
+    What was stored at the very step of a going back, after it, has that in its own record. What has no record, of an
+    older version, is believed to be: it was, but for the few runs that ever went back.
     """
-    known = tuple(span for span in later.rolled_back if span.first <= earlier.step)
-    return earlier.lineage == later.lineage and earlier.step <= later.step and earlier.rolled_back == known
+    known = tuple(span for span in later.rolled_back or () if span.first <= earlier.step)
+    went = known if earlier.rolled_back is None else earlier.rolled_back
+    return earlier.lineage == later.lineage and earlier.step <= later.step and went == known
 
 
 def way_to_the_newest(documents: Sequence[SnapshotDocument]) -> tuple[int, ...]:

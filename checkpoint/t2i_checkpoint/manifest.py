@@ -118,7 +118,7 @@ class Manifest(_Model):
 
     library_versions: dict[str, str]
     ranks: tuple[RankFacts, ...] = ()
-    rolled_back: Annotated[tuple[StepSpan, ...], Field(max_length=1000)] = ()
+    rolled_back: Annotated[tuple[StepSpan, ...], Field(max_length=1000)] | None = None
 
     model_config_sha256: Sha256 | None = None
     initial_weights: InitialWeightsFacts | None = None

@@ -32,7 +32,7 @@ AGAIN = StepSpan(first=91, last=120)
 
 
 def taken(
-    step: int, *, at: int | None = None, rolled_back: tuple[StepSpan, ...] = (), **changes: Any
+    step: int, *, at: int | None = None, rolled_back: tuple[StepSpan, ...] | None = (), **changes: Any
 ) -> SnapshotDocument:
     """What a snapshot of a step says, taken so many seconds after noon."""
     facts: dict[str, Any] = {
@@ -65,6 +65,8 @@ def taken(
         (taken(85, rolled_back=(BACK,)), taken(130, rolled_back=(BACK, AGAIN)), True),
         (taken(100, rolled_back=(BACK,)), taken(130, rolled_back=(BACK, AGAIN)), False),
         (taken(85), taken(90, rolled_back=(BACK,)), False),  # an attempt that never went back
+        (taken(85, rolled_back=None), taken(90, rolled_back=(BACK,)), True),  # of a version that told nothing of it
+        (taken(10), taken(20, rolled_back=None), True),
     ],
 )
 def test_an_earlier_one_counts_where_the_later_run_passed_it(

@@ -37,6 +37,7 @@ def test_the_death_of_the_launcher_is_a_wish_to_stop(monkeypatch: pytest.MonkeyP
     interruption = Interruption()
     monkeypatch.setattr(os, "getppid", lambda: 1)
     assert interruption.is_asked
+    assert not interruption.was_asked, "a launcher may outlive the shell that started it"
 
 
 def test_before_training_a_signal_ends_whatever_goes_on() -> None:

@@ -48,11 +48,19 @@ def test_a_bad_job_ends_with_its_field_in_the_termination_message(tmp_path: Path
     assert "Traceback" not in ended.stderr
 
 
-# Whether the launcher was asked to stop, whether its worker had read its job, and how a pod without a report ends.
-SILENT_ENDS: dict[str, tuple[bool, bool, ExitCode, str]] = {
-    "nobody asked": (False, False, ExitCode.CRASHED, "ended without a word"),
-    "while torch was imported": (True, False, ExitCode.INTERRUPTED, STOPPED_EARLY),
-    "killed at the end of its grace": (True, True, ExitCode.INTERRUPTED, "killed before everything was saved"),
+# Whether the launcher was asked to stop, whether its worker had read its job, how many processes were killed for
+# memory, and how a pod without a report ends.
+SILENT_ENDS: dict[str, tuple[bool, bool, int, ExitCode, str]] = {
+    "nobody asked": (False, False, 0, ExitCode.CRASHED, "ended without a word"),
+    "while torch was imported": (True, False, 0, ExitCode.INTERRUPTED, STOPPED_EARLY),
+    "killed at the end of its grace": (
+        True,
+        True,
+        0,
+        ExitCode.INTERRUPTED,
+        "before it could say what was saved",
+    ),
+    "killed for memory in its last save": (True, True, 1, ExitCode.OUT_OF_MEMORY, "workers.template.resources.memory"),
 }
 
 
@@ -60,7 +68,9 @@ SILENT_ENDS: dict[str, tuple[bool, bool, ExitCode, str]] = {
 def test_a_stop_on_request_is_no_crash_where_no_worker_could_say_so(
     case: str, job_spec: JobSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked, had_begun, code, words = SILENT_ENDS[case]
+    asked, had_begun, kills, code, words = SILENT_ENDS[case]
+    counted = iter([0, kills])
+    monkeypatch.setattr("t2i_trainer.launch.out_of_memory_kills", lambda: next(counted))
     (tmp_path / "bucket").mkdir()
     job = DiffusionTrainingJob(metadata=ObjectMetadata(name="shapes"), spec=job_spec)
     launch = Launch(RunConfiguration(job, local_attempt(job), "cpu", tmp_path), tmp_path / "job", tmp_path / "attempt")

@@ -178,9 +178,12 @@ def test_a_run_that_is_stopped_while_it_draws_saves_that_step_and_the_next_attem
 
 
 @pytest.mark.exhaustive
-def test_the_last_pictures_and_the_model_are_made_up_for_too(runs: Callable[[str], Runs], calm: Runs) -> None:
-    wild = runs("stopped-at-the-end")
-    wild.attempt(Stop(step=STEPS, looks=3))
+@pytest.mark.parametrize("looks", [0, 3], ids=["before the evaluation", "in the first picture"])
+def test_the_last_pictures_and_the_model_are_made_up_for_too(
+    runs: Callable[[str], Runs], calm: Runs, looks: int
+) -> None:
+    wild = runs(f"stopped-at-the-end-{looks}")
+    wild.attempt(Stop(step=STEPS, looks=looks))
     assert wild.saved() == {"step-00000004"}
     wild.attempt(Stop(step=STEPS, looks=0))
     assert not wild.keys(model_folder(STEPS))

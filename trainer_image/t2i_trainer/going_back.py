@@ -47,13 +47,15 @@ def go_back(configuration: RunConfiguration, world: World, store: Store, state: 
     Raises TrainerError(NON_FINITE_LOSS) where there is none, StoreError.
     """
     wanted, reader = wanted_of(configuration.spec, architecture_of(state.unet)), configuration.attempt.writer
-    name = world.share_text(_name_for(store, wanted, wish, state.step) if world.leads else "")
+    found: list[str] = []
+    step = state.step
+    world.run_where(world.leads, lambda: found.append(_name_for(store, wanted, wish, step)))
+    name = world.share_text("".join(found))
     if not name:
         what = f"{wish.finding.sentence}. There is no checkpoint to go back to"
         raise TrainerError(ExitCode.NON_FINITE_LOSS, what)
     directory = configuration.run_directory / "going-back"
     world.run_where(world.leads_pod, lambda: fetch_checkpoint(store, name, wanted, directory, reader))
-    step = state.step
     load_checkpoint(open_fetched(directory), state)
     known, state.step = state.step, step
     state.ema.update(step, since=known)  # the steps in between were left out

@@ -40,6 +40,11 @@ class Interruption:
         self._ends_at_once = False
 
     @property
+    def was_asked(self) -> bool:
+        """Whether a signal asked; the launcher itself outlives a shell that started it."""
+        return self._asked
+
+    @property
     def is_asked(self) -> bool:
         """Whether to stop. A launcher that was killed leaves its processes to init: they stop as well."""
         return self._asked or os.getppid() != self._parent

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("t2i_trainer")
 
 _RENDEZVOUS_SECONDS = 300
+_MEMORY_LIMIT = "the container's memory limit: raise workers.template.resources.memory"
 _RESOLUTION_INTERVAL_SECONDS = 1.0
 # What is left of the grace period for the launcher's own end after its workers have saved.
 _GRACE_MARGIN_SECONDS = 5
@@ -130,11 +131,13 @@ class Launch:
             rank, number = min(silent.items())
             return _killed(rank, number, message, out_of_memory=out_of_memory)
         if message is None:
-            return self._silent_end(asked_to_stop=asked_to_stop)
+            return self._silent_end(out_of_memory=out_of_memory, asked_to_stop=asked_to_stop)
         return Outcome(message.exit_code, message)
 
-    def _silent_end(self, *, asked_to_stop: bool) -> Outcome:
+    def _silent_end(self, *, out_of_memory: bool, asked_to_stop: bool) -> Outcome:
         """Explain that no rank left a word; one that had read its job hears a wish to stop, and says so in time."""
+        if out_of_memory:  # which a stop may hide: the snapshot of the first save asks for the most
+            return Outcome.of(ExitCode.OUT_OF_MEMORY, f"a process was killed at {_MEMORY_LIMIT}")
         if not asked_to_stop:
             return Outcome.of(ExitCode.CRASHED, "the workers ended without a word; see the pod's log")
         if not (self.configuration.run_directory / FIGURES).exists():
@@ -142,8 +145,8 @@ class Launch:
         grace = self.configuration.spec.workers.template.termination_grace_period_seconds
         return Outcome.of(
             ExitCode.INTERRUPTED,
-            f"stopped on request, and killed before everything was saved: the next start goes on from the checkpoint "
-            f"before; raise workers.template.terminationGracePeriodSeconds ({grace})",
+            "stopped on request, and killed before it could say what was saved: the next start goes on from the "
+            f"newest checkpoint; if that lacks steps, raise workers.template.terminationGracePeriodSeconds ({grace})",
         )
 
 
@@ -168,7 +171,7 @@ def wait_for_name(host: str, seconds: float) -> None:
 def _killed(rank: int, number: int, known: TerminationMessage | None, *, out_of_memory: bool) -> Outcome:
     progress = known.progress if known is not None else None
     if out_of_memory:
-        text = f"rank {rank} was killed at the container's memory limit: raise workers.template.resources.memory"
+        text = f"rank {rank} was killed at {_MEMORY_LIMIT}"
         return Outcome(ExitCode.OUT_OF_MEMORY, _message(ExitCode.OUT_OF_MEMORY, text, rank, progress))
     text = f"rank {rank} was killed by {signal.Signals(number).name}"
     return Outcome(_SIGNAL_STATUS + number, _message(ExitCode.CRASHED, text, rank, progress))

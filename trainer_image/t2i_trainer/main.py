@@ -70,7 +70,7 @@ def _run(options: argparse.Namespace, interruption: Interruption) -> Outcome:
     # torch takes seconds to import, which nobody should wait for to read the help.
     from t2i_trainer.pod import run_pod  # noqa: PLC0415
 
-    if interruption.is_asked:  # and an import that tries for optional parts has swallowed it
+    if interruption.was_asked:  # and an import that tries for optional parts has swallowed it
         return Outcome.of(ExitCode.INTERRUPTED, STOPPED_BEFORE_TRAINING)
     attempt_file = options.attempt
     if attempt_file is None and (beside := options.job.with_name(ATTEMPT_FILE)).exists():

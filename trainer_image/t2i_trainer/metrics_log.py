@@ -97,7 +97,7 @@ def keep_earlier_rows(store: Store) -> str | None:
     copy = layout.earlier_metrics(hashlib.sha256(rows).hexdigest())
     with contextlib.suppress(AlreadyExists):
         store.create(copy, rows)
-        logger.info("%s/%s, of an earlier run, is kept as %s", store.uri, layout.METRICS, copy)
+        logger.info("%s/%s, of an earlier run or attempt, is kept as %s", store.uri, layout.METRICS, copy)
     return copy
 
 

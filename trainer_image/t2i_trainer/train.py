@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from t2i_api.progress import TrainerPhase
+from t2i_checkpoint import layout
 from t2i_trainer.checkpointing.saver import Saver
 from t2i_trainer.checkpointing.trainer_state import TrainerState
 from t2i_trainer.failures import Interrupted
@@ -129,11 +130,17 @@ class Run:
     def make_up(self) -> None:
         """Do what was left out for a stop after the step that is resumed; raises Interrupted."""
         left_out = self.prepared.metrics.left_out(self.state.step) if self.world.leads else frozenset()
-        for what, work in ((_EVALUATION, self.evaluate), (_PICTURES, self.draw)):
-            if self.world.on_any(what in left_out):
-                work()
+        owed = [what for what in (_EVALUATION, _PICTURES) if self.world.on_any(what in left_out)]
+        for what in owed:
+            if what == _EVALUATION:
+                self.evaluate()
+            else:
+                self.draw()
         if self.owes:  # nothing was done yet that is not saved
             raise self.interrupted()
+        if owed and self.state.step == self.configuration.spec.training.steps:  # no save follows
+            rows = self.prepared.metrics.to_bytes()
+            self.world.run_where(self.world.leads, lambda: self.prepared.store.put(layout.METRICS, rows))
 
     def advance(self) -> Batch:
         """Take one step and hear the one before; returns the batch that it was taken on."""

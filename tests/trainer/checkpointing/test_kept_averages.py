@@ -115,9 +115,14 @@ def test_killed_anywhere_no_average_is_lost_and_the_next_retention_does_the_rest
 
 
 class NoCopies(LocalStore):
-    """A store whose credentials may not copy."""
+    """A store whose credentials may not copy what lies below a prefix."""
+
+    below = ""
 
     def copy(self, source_key: str, destination_key: str, **flags: Any) -> None:
+        if not source_key.startswith(self.below):
+            super().copy(source_key, destination_key, **flags)
+            return
         raise AccessDenied(
             f"not to {destination_key} ({len(flags)})",
             uri=self.uri,
@@ -127,13 +132,24 @@ class NoCopies(LocalStore):
         )
 
 
+def test_a_checkpoint_whose_averages_cannot_be_kept_holds_no_other_up(bench: Bench) -> None:
+    """One object of an archived storage class let every later checkpoint stay, until the store was full."""
+    for step in (1, 2, 3):
+        newest = save(bench, step)
+    store = NoCopies(bench.scratch / "bucket")
+    store.below = bench.folder(1)
+    assert retire_checkpoints(store, newest, 1) == (bench.folder(2),)
+    assert kept(bench.store) == {2: KEPT}
+    assert read_manifest(bench.store, bench.folder(1)) is not None
+
+
 def test_what_cannot_be_kept_is_not_retired_and_the_run_goes_on(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     """Averages that are gone never come back; a checkpoint too many costs room."""
     save(bench, 1)
     newest = save(bench, 2)
     with caplog.at_level(logging.WARNING):
         assert retire_checkpoints(NoCopies(bench.scratch / "bucket"), newest, 1) == ()
-    assert "old checkpoints stay for now" in caplog.text
+    assert f"{bench.folder(1)} stays for now" in caplog.text
     assert read_manifest(bench.store, bench.folder(1)) is not None
     assert retire_checkpoints(bench.store, newest, 1) == (bench.folder(1),)
     assert kept(bench.store) == {1: KEPT}

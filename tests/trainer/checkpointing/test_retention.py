@@ -79,6 +79,17 @@ def test_of_one_step_the_tenth_attempts_checkpoint_outlives_the_ninths(bench: Be
     assert beyond_retained([ninth, tenth], bench.save(7), 2) == (ninth,)
 
 
+def test_what_the_run_went_back_from_goes_before_what_it_can_go_back_to(bench: Bench) -> None:
+    """Saves that no going back may load used to push out the older one that it needs."""
+    sound, left, left_last = (layout.parse_folder(f"checkpoints/step-{step:08d}-a") for step in (100, 150, 200))
+    assert sound is not None
+    assert left is not None
+    assert left_last is not None
+    folders = [sound, left, left_last]
+    assert beyond_retained(folders, bench.save(250), 3, {left.folder, left_last.folder}) == (left,)
+    assert beyond_retained(folders, bench.save(250), 3) == (sound,)
+
+
 def test_a_damaged_checkpoint_is_neither_deleted_nor_counted(bench: Bench) -> None:
     """With two to keep, the damaged second newest used to push out the only intact one beside the newest."""
     for step in (1, 2, 3):

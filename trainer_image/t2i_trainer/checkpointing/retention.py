@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from t2i_checkpoint import layout
 from t2i_checkpoint.archive import ArchiveError
 from t2i_checkpoint.archive_reference import archived_references
+from t2i_checkpoint.ema_history import document_of, is_on_the_way
 from t2i_checkpoint.ema_snapshots import keep_ema_snapshot
 from t2i_checkpoint.headers.bounded_json import parse_object
 from t2i_checkpoint.headers.faults import HeaderError
@@ -31,7 +32,7 @@ from t2i_checkpoint.manifest import Manifest, ManifestError, read_manifest
 from t2i_checkpoint.store import AlreadyExists, StoreError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Container, Iterable
 
     from t2i_checkpoint.layout import FolderName
     from t2i_checkpoint.store import Store
@@ -56,24 +57,41 @@ def retire_checkpoints(
         for folder in begun:
             _delete(store, folder, newest)
             gone.append(folder)
-        for manifest in reversed(surplus.values()):  # how far apart they lie is judged from the oldest on
-            keep_ema_snapshot(store, manifest, newest)
+        # How far apart averages lie is judged from the oldest on.
+        stay = [folder for folder, each in reversed(surplus.items()) if not _has_kept_averages(store, each, newest)]
         for folder in surplus:
-            _delete(store, folder, newest)
-            gone.append(folder)
+            if folder not in stay:
+                _delete(store, folder, newest)
+                gone.append(folder)
     except (StoreError, ArchiveError) as error:
         logger.warning("old checkpoints stay for now, beyond checkpoint.retain %d: %s", retain, error)
     return tuple(gone)
 
 
-def beyond_retained(committed: Iterable[FolderName], newest: Manifest, retain: int) -> tuple[FolderName, ...]:
-    """Return the own folders that are older than the `retain` newest, counted from `newest` downwards."""
+def beyond_retained(
+    committed: Iterable[FolderName], newest: Manifest, retain: int, left: Container[str] = ()
+) -> tuple[FolderName, ...]:
+    """Return the own folders that are older than the `retain` newest, counted from `newest` downwards.
+
+    Those of a past that the run `left`, to which it can never go back, count as older than all others.
+    """
     older = sorted(
         (each for each in committed if each.is_own and each.step < newest.step),
-        key=lambda each: each.age,
+        key=lambda each: (each.folder not in left, each.age),
         reverse=True,
     )
     return tuple(older[retain - 1 :])
+
+
+def _has_kept_averages(store: Store, manifest: Manifest, newest: Manifest) -> bool:
+    """Copy what outlives the checkpoint; where that fails, this one stays and no other."""
+    try:
+        keep_ema_snapshot(store, manifest, newest)
+    except StoreError as error:
+        folder = layout.checkpoint_folder(manifest.step, manifest.writer)
+        logger.warning("%s stays for now, as its averages could not be copied: %s", folder, error)
+        return False
+    return True
 
 
 def _due(
@@ -97,7 +115,9 @@ def _due(
     begun = [each for folder, each in older.items() if folder in marked and _began(store, folder, newest)]
     read = ((folder, _manifest_of_run(store, folder, newest)) for folder in older if folder not in marked)
     whole = {folder: manifest for folder, manifest in read if manifest is not None}
-    surplus = beyond_retained([older[folder] for folder in whole], newest, retain)
+    last = document_of(newest)
+    left = {folder for folder, manifest in whole.items() if not is_on_the_way(document_of(manifest), last)}
+    surplus = beyond_retained([older[folder] for folder in whole], newest, retain, left)
     return [each.folder for each in begun], {each.folder: whole[each.folder] for each in surplus}
 
 
