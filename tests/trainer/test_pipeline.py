@@ -12,6 +12,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors.torch import load_file
+from tests.trainer.mortal_store import Killed, MortalStore
 from tests.trainer.stock_diffusers import drawn_by, readme_code
 
 from t2i_api.job import JobSpec
@@ -168,43 +169,14 @@ def test_the_weights_written_are_those_given_and_every_file_is_listed(
     assert not (tmp_path / "scratch").exists()
 
 
-class Killed(BaseException):
-    """Nothing that anybody catches, as SIGKILL."""
-
-
-class Failing(LocalStore):
-    """A store that can be reached for so many writes only, as a trainer that is killed."""
-
-    writes_left = 0
-
-    def upload(self, key: str, path: Path) -> None:
-        self._count()
-        super().upload(key, path)
-
-    def put(self, key: str, data: bytes) -> None:
-        self._count()
-        super().put(key, data)
-
-    def create(self, key: str, data: bytes) -> None:
-        self._count()
-        super().create(key, data)
-
-    def _count(self) -> None:
-        if not self.writes_left:
-            raise Killed
-        self.writes_left -= 1
-
-
 def test_killed_at_any_write_no_folder_looks_whole_and_the_next_attempt_finishes_it(
     make: Callable[[Kind], Made], tmp_path: Path
 ) -> None:
     made = make(KINDS["pixels"])
-    store = Failing(tmp_path / "bucket")
     index, writes = tmp_path / "bucket" / FOLDER / INDEX, 0
     while not index.exists():
-        store.writes_left = writes
         try:
-            write_pipeline(store, tmp_path / "scratch", made.model)
+            write_pipeline(MortalStore(tmp_path / "bucket", writes), tmp_path / "scratch", made.model)
         except Killed:
             assert not index.exists()
         writes += 1
@@ -212,8 +184,8 @@ def test_killed_at_any_write_no_folder_looks_whole_and_the_next_attempt_finishes
     listed = json.loads((index.parent / "FILES.json").read_text())
     assert writes - 1 == len(listed) + 2
     before = {path: path.stat().st_mtime_ns for path in index.parent.rglob("*")}
-    store.writes_left = 0  # whole already: nothing is written again
-    write_pipeline(store, tmp_path / "scratch", made.model)
+    # Whole already: nothing is written again.
+    write_pipeline(MortalStore(tmp_path / "bucket", 0), tmp_path / "scratch", made.model)
     assert {path: path.stat().st_mtime_ns for path in index.parent.rglob("*")} == before
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from t2i_api.job import JobSpec
+from t2i_api.job import DiffusionTrainingJob, JobSpec
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import RankFacts
 from t2i_checkpoint.wanted import meaning_from, model_config_sha256
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from t2i_checkpoint.manifest import InitialWeightsFacts, Manifest
     from t2i_checkpoint.store import Store
     from t2i_checkpoint.verdict import Wanted
+    from t2i_trainer.checkpointing.saver import Saver
     from t2i_trainer.non_finite import SkippedSteps
 
 CPU = torch.device("cpu")
@@ -103,6 +104,44 @@ class Bench:
     def fresh(self, **training: Any) -> TrainingState:
         """A run of the same job that has taken no step, with fields of `spec.training` changed."""
         return fresh_state(changed_spec(self.spec, lambda document: document["training"].update(training)))
+
+
+@dataclass(frozen=True)
+class QuietBatch:
+    """All that a save asks of a batch."""
+
+    noise: str = "ab" * 32
+
+    def noise_sha256(self) -> str:
+        return self.noise
+
+
+def hand_over(saver: Saver, spec: JobSpec, state: TrainingState, noise: str = "ab" * 32) -> None:
+    """Save a state as the training loop does."""
+    facts = RunFacts(
+        writer=WRITER,
+        seed=spec.training.seed,
+        global_batch_size=4,
+        dataset_size=10,
+        meaning=meaning_from(spec, embedding_sha256(NULL)),
+        null_embedding=NULL,
+    )
+    batch: Any = QuietBatch(noise)
+    told = TrainerState(step=state.step, dataset_size=10, dataset_sha256="ab")
+    saver.save(state=state, batch=batch, trainer_state=told, facts=facts, metrics=b"rows\n")
+
+
+def saving_job(spec: JobSpec, bucket: str, retain: int = 2) -> DiffusionTrainingJob:
+    """The job that saves every step to `bucket`."""
+    checkpoint = {"uri": bucket, "everySteps": 1, "retain": retain}
+    return DiffusionTrainingJob.from_object(
+        {
+            "apiVersion": "training.t2i.dev/v1alpha1",
+            "kind": "DiffusionTrainingJob",
+            "metadata": {"name": "tiny", "namespace": "default", "uid": "0123abcd-0000"},
+            "spec": {**spec.to_wire(), "checkpoint": checkpoint},
+        }
+    )
 
 
 def fresh_state(spec: JobSpec) -> TrainingState:

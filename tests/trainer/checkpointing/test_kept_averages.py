@@ -9,7 +9,7 @@ import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.trainer.checkpointing.mortal_store import Killed, MortalStore
+from tests.trainer.mortal_store import Killed, MortalStore
 
 from t2i_checkpoint import layout
 from t2i_checkpoint.discovery import candidates

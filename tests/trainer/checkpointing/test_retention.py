@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.trainer.checkpointing.mortal_store import Killed, MortalStore
+from tests.trainer.mortal_store import Killed, MortalStore
 
 from t2i_checkpoint import layout
 from t2i_checkpoint.local import LocalStore

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from safetensors.torch import load
-from tests.trainer.checkpointing.mortal_store import Killed, MortalStore
+from tests.trainer.mortal_store import Killed, MortalStore
 
 from t2i_api.progress import ExitCode
 from t2i_api.status import VerdictKind

@@ -15,24 +15,20 @@ import psutil
 import pytest
 import torch
 from prometheus_client.parser import text_string_to_metric_families
+from tests.trainer.checkpointing.conftest import hand_over, saving_job
 
-from t2i_api.job import DiffusionTrainingJob
 from t2i_api.progress import ExitCode, Progress
 from t2i_checkpoint import layout
 from t2i_checkpoint.ema_snapshots import stored_profiles
 from t2i_checkpoint.local import LocalStore
 from t2i_checkpoint.manifest import read_manifest
-from t2i_checkpoint.wanted import meaning_from
 from t2i_dev.lone_attempt import ALONE
-from t2i_trainer.checkpointing.save import RunFacts
 from t2i_trainer.checkpointing.saver import Saver
 from t2i_trainer.checkpointing.state import weights_sha256
-from t2i_trainer.checkpointing.trainer_state import TrainerState
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.ema import ExponentialMovingAverage
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.telemetry import Telemetry
-from t2i_trainer.text_encoder import embedding_sha256
 from t2i_trainer.world import World
 
 if TYPE_CHECKING:
@@ -43,15 +39,7 @@ if TYPE_CHECKING:
 
     from t2i_checkpoint.manifest import Manifest
 
-NULL = torch.ones(8, 16)
 UPLOADER = "t2i_trainer.checkpointing.uploader"
-
-
-class QuietBatch:
-    """All that a save asks of a batch."""
-
-    def noise_sha256(self) -> str:
-        return "ab" * 32
 
 
 @dataclass
@@ -68,18 +56,7 @@ class Run:
 
     def save(self, step: int) -> None:
         self.bench.state.step = step
-        spec = self.bench.spec
-        facts = RunFacts(
-            writer="0123abcd-a1",
-            seed=spec.training.seed,
-            global_batch_size=4,
-            dataset_size=10,
-            meaning=meaning_from(spec, embedding_sha256(NULL)),
-            null_embedding=NULL,
-        )
-        batch: Any = QuietBatch()
-        told = TrainerState(step=step, dataset_size=10, dataset_sha256="ab")
-        self.saver.save(state=self.bench.state, batch=batch, trainer_state=told, facts=facts, metrics=b"rows\n")
+        hand_over(self.saver, self.bench.spec, self.bench.state)
 
     def committed(self, step: int) -> Manifest | None:
         return read_manifest(self.store, self.bench.folder(step))
@@ -104,14 +81,7 @@ def retain() -> int:
 
 @pytest.fixture
 def run(bench: Bench, retain: int) -> Iterator[Run]:
-    job = DiffusionTrainingJob.from_object(
-        {
-            "apiVersion": "training.t2i.dev/v1alpha1",
-            "kind": "DiffusionTrainingJob",
-            "metadata": {"name": "tiny", "namespace": "default", "uid": "0123abcd-0000"},
-            "spec": {**bench.spec.to_wire(), "checkpoint": {"uri": bench.store.uri, "everySteps": 1, "retain": retain}},
-        }
-    )
+    job = saving_job(bench.spec, bench.store.uri, retain)
     configuration = RunConfiguration(job, ALONE, "cpu", bench.scratch / "run")
     accelerator: Any = None
     world = World(accelerator, 0, 0, 1, torch.device("cpu"))

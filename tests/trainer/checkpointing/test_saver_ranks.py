@@ -4,41 +4,27 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from tests.trainer.checkpointing.conftest import NULL, fresh_state
+from tests.trainer.checkpointing.conftest import fresh_state, hand_over, saving_job
 from tests.trainer.sharding.ranks import run_ranks
 
-from t2i_api.job import DiffusionTrainingJob, JobSpec
+from t2i_api.job import JobSpec
 from t2i_api.progress import Progress
-from t2i_checkpoint.wanted import meaning_from
 from t2i_dev.lone_attempt import ALONE
-from t2i_trainer.checkpointing.save import RunFacts
 from t2i_trainer.checkpointing.saver import Saver
-from t2i_trainer.checkpointing.trainer_state import TrainerState
 from t2i_trainer.configuration import RunConfiguration
 from t2i_trainer.failures import TrainerError
 from t2i_trainer.telemetry import Telemetry
-from t2i_trainer.text_encoder import embedding_sha256
 from t2i_trainer.world import World
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 RANKS = 2
-
-
-class DifferentNoise:
-    """All that a save asks of a batch."""
-
-    def __init__(self, rank: int) -> None:
-        self._rank = rank
-
-    def noise_sha256(self) -> str:
-        return f"{self._rank:064x}"
 
 
 def test_no_rank_names_a_checkpoint_that_was_not_committed(job_spec: JobSpec, tmp_path: Path) -> None:
@@ -54,7 +40,8 @@ def save_twice(folder: Path) -> None:
     accelerator = Accelerator(cpu=True)
     rank = accelerator.process_index
     world = World(accelerator, rank, rank, accelerator.num_processes, torch.device("cpu"))
-    job = job_of(folder)
+    spec = JobSpec.model_validate_json((folder / "spec.json").read_text())
+    job = saving_job(spec, f"file://{folder}/bucket")
     telemetry = Telemetry(Progress(attempt=1, world_size=RANKS, target_steps=9, updated_at=datetime.now(UTC)), 4)
     failed = False
     with Saver(RunConfiguration(job, ALONE, "cpu", folder / str(rank)), world, telemetry) as saver:
@@ -75,30 +62,7 @@ def save_twice(folder: Path) -> None:
     dist.destroy_process_group()
 
 
-def job_of(folder: Path) -> DiffusionTrainingJob:
-    spec = json.loads((folder / "spec.json").read_text())
-    checkpoint = {"uri": f"file://{folder}/bucket", "everySteps": 1, "retain": 2}
-    return DiffusionTrainingJob.from_object(
-        {
-            "apiVersion": "training.t2i.dev/v1alpha1",
-            "kind": "DiffusionTrainingJob",
-            "metadata": {"name": "tiny", "namespace": "default", "uid": "0123abcd-0000"},
-            "spec": {**spec, "checkpoint": checkpoint},
-        }
-    )
-
-
 def save(saver: Saver, spec: JobSpec, step: int, rank: int) -> None:
     state = fresh_state(spec)
     state.step = step
-    facts = RunFacts(
-        writer="0123abcd-a1",
-        seed=spec.training.seed,
-        global_batch_size=4,
-        dataset_size=10,
-        meaning=meaning_from(spec, embedding_sha256(NULL)),
-        null_embedding=NULL,
-    )
-    batch: Any = DifferentNoise(rank)
-    told = TrainerState(step=step, dataset_size=10, dataset_sha256="ab")
-    saver.save(state=state, batch=batch, trainer_state=told, facts=facts, metrics=b"rows\n")
+    hand_over(saver, spec, state, noise=f"{rank:064x}")

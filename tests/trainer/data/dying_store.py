@@ -5,15 +5,13 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING
 
+from tests.trainer.mortal_store import Killed
+
 from t2i_checkpoint.local import LocalStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of ours catches it."""
 
 
 class DyingStore(LocalStore):

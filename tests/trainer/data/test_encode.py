@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from tests.trainer.data.dying_store import DyingStore, Killed, tree
+from tests.trainer.data.dying_store import DyingStore, tree
+from tests.trainer.mortal_store import Killed
 
 from t2i_checkpoint.local import LocalStore
 from t2i_trainer.data.shard_file import ShardReader

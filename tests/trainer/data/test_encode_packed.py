@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from pyarrow import parquet
-from tests.trainer.data.dying_store import DyingStore, Killed, tree
+from tests.trainer.data.dying_store import DyingStore, tree
 from tests.trainer.data.parquet_files import table_of
 from tests.trainer.data.tars import tar_of
+from tests.trainer.mortal_store import Killed
 
 from t2i_checkpoint.local import LocalStore
 from t2i_trainer.data.shard_index import INDEX
